@@ -1,0 +1,101 @@
+"""Group commit: many threads' appends in one durable step.
+
+**Problem.** A commit costs an fsync (or a quorum round trip) whatever it holds. One commit per
+message is what makes chat servers slow.
+
+**Rule.** One commit is in flight at a time. What arrives meanwhile gathers and goes with the next,
+so the batch grows with the load and an idle system waits for nobody. There is no timer.
+
+A channel sends `Commit` and gets back a `Receipt`: the store's outcome, or `CommitFailed` saying
+whether it surely did not happen. If the journal itself dies, its channels (who monitor it) know
+only that the outcome of what they had in flight is unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from outcome import Error, Outcome, Value
+from persistence.batching import Batching
+
+from actors.chat.messages import CommitFailed
+from actors.runtime import Actor, Ref
+from persistence.errors import StoreUnavailable
+from persistence.protocols import MessageLog
+from persistence.records import Append
+from persistence.records import Outcome as AppendOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make `append` durable and tell `channel` how it went, quoting `token`."""
+
+    append: Append
+    channel: Ref
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    token: int
+    outcome: AppendOutcome | CommitFailed
+
+
+def commit(journal: Ref, append: Append, channel: Ref, token: int) -> bool:
+    """Hand an append to the journal. False if it is gone: then nothing will be written."""
+    return journal.cast(Commit(append, channel, token))
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatistics:
+    """Since this incarnation started: `commits` durable steps, `appends` in them, the `largest`
+    number of appends in one; `waiting` appends now."""
+
+    commits: int
+    appends: int
+    largest: int
+    waiting: int
+
+
+class Journal(Actor):
+    """Named `journal`. Keeps nothing: a crash loses only commits whose outcome channels settle."""
+
+    def __init__(self, log: MessageLog) -> None:
+        super().__init__()
+        self._log = log
+        self._batching: Batching[Commit] = Batching()
+        self._in_flight: tuple[Commit, ...] = ()
+        self._commits = 0
+        self._appends = 0
+        self._largest = 0
+
+    def on_receive(self, message: Any) -> None:
+        if isinstance(message, Commit):
+            self._batching.add(message, message.append)
+            if not self._in_flight:
+                self._start()
+
+    def _start(self) -> None:
+        self._in_flight = self._batching.take()
+        if self._in_flight:
+            appends = [waiting.append for waiting in self._in_flight]
+            self.run_task(self._log.append, appends, on_done=self._done, label="commit")
+
+    def _done(self, result: Outcome[Any]) -> None:
+        batch, self._in_flight = self._in_flight, ()
+        self._commits += 1
+        self._appends += len(batch)
+        self._largest = max(self._largest, len(batch))
+        match result:
+            case Value(outcomes):
+                for waiting, outcome in zip(batch, outcomes, strict=True):
+                    waiting.channel.cast(Receipt(waiting.token, outcome))
+            case Error(error):
+                failed = CommitFailed(isinstance(error, StoreUnavailable), repr(error))
+                for waiting in batch:
+                    waiting.channel.cast(Receipt(waiting.token, failed))
+        self._start()
+
+    def statistics(self) -> JournalStatistics:
+        return JournalStatistics(self._commits, self._appends, self._largest, len(self._batching))

@@ -1,0 +1,158 @@
+"""What a session has passed to channels and not yet seen answered.
+
+**Problem.** A channel may crash with a post in its mailbox, in a commit, or just after the commit.
+The client must get one answer, and posts of one thread must stay in order.
+
+**Rule.** Per thread the session keeps what it sent, in order, until the answer. When the channel's
+next incarnation is up everything is sent again, in the same order, with the same cids; the log
+recognises what it has. A post that was in flight at two crashes is answered with an error instead
+of a third try, and so is one whose deadline passed. Nothing here waits or sends: `Outstanding` is
+the bookkeeping, the session acts on what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from actors.chat.messages import (
+    Caller,
+    Code,
+    History,
+    Mark,
+    Post,
+    ReadPage,
+    Refused,
+    Typing,
+)
+from actors.runtime import Ref
+from persistence.records import ThreadId
+
+CRASHES_MAX = 2
+"""In flight at this many crashes, a request is given up (DESIGN.md §7)."""
+
+Passed = Post | Mark | Typing | ReadPage
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message for a channel: whether it was sent, how often a channel died with it, and until
+    when (loop time) it may take."""
+
+    message: Passed
+    thread: ThreadId
+    deadline_s: float
+    sent: bool = False
+    crashes: int = 0
+
+    @property
+    def caller(self) -> Caller:
+        return caller_of(self.message)
+
+    def refusal(self) -> Refused:
+        """The answer when it is given up: unknown if a channel ever had it."""
+        if self.sent or self.crashes:
+            return Refused(Code.TIMEOUT, "no answer from the thread; retry with the same cid", 1000)
+        return Refused(Code.UNAVAILABLE, "the thread is not available now", 1000)
+
+
+def caller_of(message: Passed | History) -> Caller:
+    return message.request.caller if isinstance(message, ReadPage) else message.caller
+
+
+def is_awaited(message: Passed) -> bool:
+    """Whether an answer will come for it."""
+    return isinstance(message, (Post, ReadPage)) or message.answered
+
+
+@dataclass(slots=True)
+class Link:
+    """A session's connection to one thread's channel: the incarnation in use, and what it owes."""
+
+    thread: ThreadId
+    ref: Ref | None = None
+    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
+    """By (device, request), in the order sent."""
+
+
+class Outstanding:
+    """All links of one session."""
+
+    def __init__(self) -> None:
+        self.links: dict[ThreadId, Link] = {}
+        self._threads: dict[tuple[int, int], ThreadId] = {}
+        self._unasked = 0
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def add(self, thread: ThreadId, message: Passed, deadline_s: float) -> tuple[Link, Entry]:
+        """Note a message for a thread; the caller sends it if the link has a live channel."""
+        link = self.links.get(thread)
+        if link is None:
+            link = self.links[thread] = Link(thread)
+        caller = caller_of(message)
+        key = (caller.device, caller.request)
+        if not is_awaited(message):
+            self._unasked -= 1
+            key = (0, self._unasked)
+        entry = Entry(message, thread, deadline_s)
+        link.entries[key] = entry
+        self._threads[key] = thread
+        return link, entry
+
+    def sent(self, link: Link, entry: Entry) -> None:
+        """The channel has it; what nobody awaits is thereby done."""
+        entry.sent = True
+        if not is_awaited(entry.message):
+            for key, candidate in link.entries.items():
+                if candidate is entry:
+                    self._drop(key)
+                    break
+
+    def settle(self, device: int, request: int) -> Entry | None:
+        """An answer came: forget the entry."""
+        return self._drop((device, request))
+
+    def crashed(self, thread: ThreadId, *, abnormal: bool) -> list[Entry]:
+        """The channel is gone: everything waits unsent again. Returns what is given up."""
+        link = self.links[thread]
+        link.ref = None
+        given_up = []
+        for key, entry in list(link.entries.items()):
+            if entry.sent:
+                entry.sent = False
+                entry.crashes += abnormal
+            if entry.crashes >= CRASHES_MAX:
+                self._drop(key)
+                given_up.append(entry)
+        if not link.entries:
+            del self.links[thread]
+        return given_up
+
+    def expired(self, now_s: float) -> list[Entry]:
+        """Forget and return what is past its deadline."""
+        late = [
+            (key, entry)
+            for link in self.links.values()
+            for key, entry in link.entries.items()
+            if entry.deadline_s <= now_s
+        ]
+        for key, _ in late:
+            self._drop(key)
+        return [entry for _, entry in late]
+
+    def stalled(self) -> Iterator[Link]:
+        """Links with something to send and no channel."""
+        return (link for link in self.links.values() if link.ref is None and link.entries)
+
+    def forget_device(self, device: int) -> None:
+        """The device is gone. Its posts go on; reads nobody can receive do not."""
+        for link in self.links.values():
+            for key, entry in list(link.entries.items()):
+                if key[0] == device and not isinstance(entry.message, Post):
+                    self._drop(key)
+
+    def _drop(self, key: tuple[int, int]) -> Entry | None:
+        thread = self._threads.pop(key, None)
+        return None if thread is None else self.links[thread].entries.pop(key)

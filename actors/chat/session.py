@@ -1,0 +1,576 @@
+"""The session actor: one per user with a device online on this node.
+
+It stands between the user's devices and everything else. Upwards it passes posts to channels,
+starting them on demand and sending again what a crashed channel left unanswered (`pending`).
+Downwards it hands every event to every device, and puts each `ok` where its event stands, so that a
+device sees replies and events of a thread in seq order. What can be answered from the stores
+(`reading`) runs in tasks of its own and never holds up the traffic.
+
+It keeps no truth. After a crash the next incarnation finds its devices attaching again, tells them
+the heads of the threads that moved meanwhile, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import trio
+from outcome import Error, Outcome, Value
+
+from actors.chat import reading
+from actors.chat.channel_draft import digest_of
+from actors.chat.channel_state import standing
+from actors.chat.messages import (
+    AddMembers,
+    Answer,
+    Attach,
+    Caller,
+    Code,
+    CreateGroup,
+    Deliver,
+    Detach,
+    Device,
+    Done,
+    GroupCreate,
+    GroupInfo,
+    HideMine,
+    Hint,
+    History,
+    Mark,
+    NoPage,
+    OnlineSids,
+    Page,
+    Post,
+    Published,
+    ReadPage,
+    Refused,
+    RemoveMember,
+    Result,
+    Revoked,
+    Send,
+    SetRole,
+    Show,
+    SubmitMark,
+    SubmitPost,
+    SubmitTyping,
+    Sync,
+    ThreadList,
+    ThreadSet,
+    Typing,
+    ViewChanged,
+    channel_name,
+    dm_thread,
+)
+from actors.chat.pending import Entry, Link, Outstanding, Passed
+from actors.chat.services import Services
+from actors.runtime import Actor, Down, NameUp, is_abnormal
+from persistence.errors import StoreError, StoreUnavailable
+from persistence.records import Membership, SessionId, ThreadId, UserId
+
+REPLACED, REVOKED = 4007, 4006
+"""Close codes (PROTOCOL.md §6)."""
+
+PEOPLE_REMEMBERED_MAX = 500
+VIEWS_REMEMBERED_MAX = 200
+"""Name look-ups and memberships a session keeps; beyond it starts over."""
+
+SWEEP_S = 0.5
+"""How often waiting posts are checked against their deadlines and stalled channels retried."""
+
+MISSED_MARGIN_MS = 90_000
+"""Threads that moved up to this long before a session died are announced again to its devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    generation: int
+
+
+Ordered = SubmitPost | SubmitMark | SubmitTyping | History
+"""Requests whose thread or people may have to be looked up first; each device's stay in order."""
+
+
+class Session(Actor):
+    """Named `session:<uid>`. Dynamic, transient; ends itself when no device was here for a while."""
+
+    def __init__(self, uid: UserId, services: Services) -> None:
+        super().__init__()
+        self._uid = uid
+        self._services = services
+        self._devices: dict[int, Device] = {}
+        self._outstanding = Outstanding()
+        self._monitored: dict[Any, ThreadId] = {}
+        self._people: dict[str, UserId] = {}
+        self._views: dict[ThreadId, Membership] = {}
+        self._ordered: dict[int, deque[Ordered]] = {}
+        self._sweeping = False
+        self._generation = 0
+
+    def on_start(self) -> None:
+        self._wait_for_devices()
+
+    def on_receive(self, message: Any) -> None:
+        match message:
+            case Deliver(events):
+                self._deliver(events)
+            case SubmitPost() | SubmitMark() | SubmitTyping() | History():
+                self._in_order(message)
+            case Answer(caller, result):
+                self._settle(caller, result)
+            case Show(key, body, but):
+                for number, device in self._devices.items():
+                    if number != but:
+                        device.show(key, body)
+            case Hint(body):
+                for device in self._devices.values():
+                    device.hint(body)
+            case Page():
+                self._page(message)
+            case NoPage(request, refused):
+                self._settle(request.caller, refused)
+            case OnlineSids():
+                return frozenset(device.sid for device in self._devices.values())
+            case ViewChanged(thread):
+                self._views.pop(thread, None)
+            case Attach():
+                self._attach(message)
+            case Detach(device):
+                self._detach(device)
+            case Revoked():
+                self._revoked(message)
+            case Down():
+                self._channel_down(message)
+            case NameUp():
+                self._retry()
+            case _Sweep():
+                self._sweep()
+            case _Idle(generation):
+                if generation == self._generation and not self._devices:
+                    self._end()
+            case _:
+                self._read(message)
+        return None
+
+    # ------------------------------------------------------------------ devices
+
+    def _attach(self, attach: Attach) -> None:
+        device = attach.device
+        for other in [d for d in self._devices.values() if d.sid == device.sid]:
+            if other.number != device.number:
+                del self._devices[other.number]
+                other.close(REPLACED, "replaced by a newer socket of this session")
+        self._devices[device.number] = device
+        self._generation += 1
+        device.attached()
+        if attach.fresh_login:
+            self._show_session(device.sid, "login", but=device.number)
+        if attach.since_ms is not None:
+            self._make_up(device, attach.since_ms)
+
+    def _make_up(self, device: Device, since_ms: int) -> None:
+        """A device of an earlier incarnation may have missed events, or its own revocation."""
+
+        async def look() -> tuple[list[tuple[ThreadId, bytes]], set[SessionId]]:
+            since = since_ms - MISSED_MARGIN_MS
+            heads = await reading.recent_heads(self._services, self._uid, since)
+            sessions = await self._services.sessions.of_user(self._uid)
+            return heads, {session.sid for session in sessions}
+
+        def done(result: Outcome[Any]) -> None:
+            heads, sids = result.unwrap()
+            for thread, body in heads:
+                device.show(("head", thread), body)
+            if device.sid not in sids and device.number in self._devices:
+                self._close(device, REVOKED, "session revoked")
+
+        self.run_task(look, on_done=done)
+
+    def _detach(self, number: int) -> None:
+        self._devices.pop(number, None)
+        self._ordered.pop(number, None)
+        self._outstanding.forget_device(number)
+        if not self._devices:
+            self._wait_for_devices()
+
+    def _wait_for_devices(self) -> None:
+        self._generation += 1
+        self.send_after(self._services.times.session_idle_s, _Idle(self._generation))
+
+    def _end(self) -> None:
+        if len(self._outstanding):
+            self._wait_for_devices()
+        else:
+            self.stop()
+
+    def _revoked(self, revoked: Revoked) -> None:
+        for device in list(self._devices.values()):
+            if device.sid in revoked.sids:
+                self._close(device, REVOKED, "session revoked")
+        for sid in revoked.sids:
+            self._show_session(sid, "revoke")
+
+    def _close(self, device: Device, code: int, reason: str) -> None:
+        self._devices.pop(device.number, None)
+        device.close(code, reason)
+        if not self._devices:
+            self._wait_for_devices()
+
+    def _show_session(self, sid: SessionId, act: str, but: int = 0) -> None:
+        body = msgspec.json.encode({"e": "session", "sid": sid, "act": act})
+        for number, device in self._devices.items():
+            if number != but:
+                device.show(("session", sid), body)
+
+    # ------------------------------------------------------------------ downwards
+
+    def _deliver(self, events: tuple[Published, ...]) -> None:
+        for device in self._devices.values():
+            number = device.number
+            for event in events:
+                if event.origin != number:
+                    device.deliver(event)
+                elif event.answer is not None:
+                    device.answer(event.request, event.answer)
+        for event in events:
+            if event.author == self._uid and event.answer is not None:
+                self._outstanding.settle(event.origin, event.request)
+
+    def _settle(self, caller: Caller, result: Result) -> None:
+        self._outstanding.settle(caller.device, caller.request)
+        self._answer(caller, result)
+
+    def _answer(self, caller: Caller, result: Result) -> None:
+        device = self._devices.get(caller.device)
+        if device is not None:
+            device.answer(caller.request, result)
+
+    # ------------------------------------------------------------------ upwards, in order
+
+    def _in_order(self, request: Ordered) -> None:
+        """Requests of one device keep their order, also when one must look something up first."""
+        device = request.caller.device
+        waiting = self._ordered.get(device)
+        if waiting is not None:
+            waiting.append(request)
+        elif not self._pass(request):
+            self._ordered[device] = deque([request])
+            self._look_up(request)
+
+    def _look_up(self, request: Ordered) -> None:
+        device = request.caller.device
+
+        async def look() -> tuple[dict[str, UserId], list[Membership]]:
+            people = _people(request)
+            found = await reading.find_people(self._services, people) if people else {}
+            thread = request.thread
+            rows = await self._services.threads.memberships(self._uid, (thread,)) if thread else []
+            return found, list(rows)
+
+        def done(result: Outcome[Any]) -> None:
+            match result:
+                case Value((found, rows)):
+                    self._people_found(found)
+                    for row in rows:
+                        self._remember_view(row)
+                    if not self._pass(request):
+                        self._answer(request.caller, _missing(request, self._people))
+                case Error(error):
+                    self._answer(request.caller, self._store_refusal(error))
+            self._next(device)
+
+        self.run_task(look, on_done=done)
+
+    def _next(self, device: int) -> None:
+        waiting = self._ordered.get(device)
+        if waiting is None:
+            return
+        waiting.popleft()
+        while waiting:
+            if not self._pass(waiting[0]):
+                self._look_up(waiting[0])
+                return
+            waiting.popleft()
+        del self._ordered[device]
+
+    def _people_found(self, found: dict[str, UserId]) -> None:
+        if len(self._people) + len(found) > PEOPLE_REMEMBERED_MAX:
+            self._people.clear()
+        self._people.update(found)
+
+    def _remember_view(self, row: Membership) -> None:
+        if len(self._views) >= VIEWS_REMEMBERED_MAX:
+            self._views.clear()
+        self._views[row.meta.thread] = row
+
+    def _pass(self, request: Ordered) -> bool:
+        """Pass a request on, if all it needs is known; False asks for a look-up."""
+        match request:
+            case SubmitPost():
+                resolved = self._resolve(request)
+                if resolved is None:
+                    return False
+                thread, command = resolved
+                if not (isinstance(command, Send) and command.opens_dm) and not self._knows(thread):
+                    return False
+                self._give(thread, Post(request.caller, request.cid, command))
+            case SubmitMark(caller, thread, recv, read, answered):
+                if not self._knows(thread):
+                    return False
+                self._give(thread, Mark(caller, recv, read, answered))
+            case SubmitTyping(caller, thread, on, answered):
+                if not self._knows(thread):
+                    return False
+                self._give(thread, Typing(caller, on, answered))
+            case History():
+                return self._history(request)
+        return True
+
+    def _knows(self, thread: ThreadId) -> bool:
+        """Whether the thread is surely one of the user's, or its channel can say so itself."""
+        return thread in self._views or self.system.names.get(channel_name(thread)) is not None
+
+    def _resolve(self, request: SubmitPost) -> tuple[ThreadId, Any] | None:
+        """The thread and the command with its people as uids; None if someone is unknown yet."""
+        uids = [self._people.get(person) for person in request.people]
+        if None in uids:
+            return None
+        people = tuple(UserId(uid) for uid in uids if uid is not None)
+        command = request.command
+        match command:
+            case Send() if people:
+                return dm_thread(self._uid, people[0]), replace(command, opens_dm=True)
+            case AddMembers():
+                command = AddMembers(people)
+            case RemoveMember():
+                command = RemoveMember(people[0])
+            case SetRole():
+                command = SetRole(people[0], command.role)
+        assert request.thread is not None
+        return request.thread, command
+
+    # ------------------------------------------------------------------ channels
+
+    def _give(self, thread: ThreadId, message: Passed) -> None:
+        """Note a message for a channel and send it, starting the channel if need be."""
+        deadline_s = trio.current_time() + self._services.times.post_deadline_s
+        link, entry = self._outstanding.add(thread, message, deadline_s)
+        if link.ref is None:
+            self._connect(link)
+        elif link.ref.cast(message):
+            self._outstanding.sent(link, entry)
+        self._sweep_later()
+
+    def _connect(self, link: Link) -> None:
+        """Find or start the channel and send it everything that waits, in order."""
+        name = channel_name(link.thread)
+        ref = self._services.channels.ensure(name)
+        if ref is None:
+            self.system.watch_name(name, self.ref)
+            return
+        link.ref = ref
+        self._monitored[self.monitor(ref)] = link.thread
+        for entry in list(link.entries.values()):
+            if not entry.sent and ref.cast(entry.message):
+                self._outstanding.sent(link, entry)
+
+    def _channel_down(self, down: Down) -> None:
+        thread = self._monitored.pop(down.monitor, None)
+        if thread is None:
+            return
+        link = self._outstanding.links.get(thread)
+        if link is None or link.ref is not down.ref:
+            return
+        self._give_up(self._outstanding.crashed(thread, abnormal=is_abnormal(down.reason)))
+        self._retry()
+
+    def _retry(self) -> None:
+        for link in list(self._outstanding.stalled()):
+            self._connect(link)
+
+    def _sweep_later(self) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self.send_after(SWEEP_S, _Sweep())
+
+    def _sweep(self) -> None:
+        self._sweeping = False
+        self._give_up(self._outstanding.expired(trio.current_time()))
+        self._retry()
+        if len(self._outstanding):
+            self._sweep_later()
+
+    def _give_up(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._answer(entry.caller, entry.refusal())
+
+    # ------------------------------------------------------------------ reading
+
+    def _history(self, request: History) -> bool:
+        view = self._views.get(request.thread)
+        if view is None:
+            return False
+        if self.system.names.get(channel_name(request.thread)) is not None:
+            self._give(request.thread, ReadPage(request))
+        else:
+            self._task(request.caller, reading.cold_page, self._services, request, view)
+        return True
+
+    def _page(self, page: Page) -> None:
+        request = page.request
+        caller = request.caller
+        self._outstanding.settle(caller.device, caller.request)
+        view = self._views.get(request.thread)
+        hidden = view.hidden if view is not None else frozenset()
+        if page.bodies is not None:
+            self._answer(
+                caller, reading.page_answer(page.bodies, hidden, page.head, more=page.more)
+            )
+            return
+
+        async def fetch() -> Result:
+            events = await reading.stored_range(
+                self._services, self._uid, request.thread, page.low, page.high
+            )
+            return reading.page_answer(events, hidden, page.head, more=page.more)
+
+        self._task(caller, fetch)
+
+    def _read(self, message: Any) -> None:
+        services, uid = self._services, self._uid
+        match message:
+            case ThreadList(caller, limit, after):
+                self._task(caller, reading.thread_list, services, uid, limit, after)
+            case GroupInfo(caller, thread, after, limit):
+                self._task(caller, reading.group_info, services, uid, thread, after, limit)
+            case Sync(caller, cursors, limit):
+                self._task(caller, reading.sync, services, uid, cursors, limit)
+            case ThreadSet():
+                self._task(message.caller, self._thread_set, message)
+            case HideMine():
+                self._task(message.caller, self._hide, message)
+            case GroupCreate():
+                self._create_group(message)
+            case _:
+                raise TypeError(f"a session does not understand {type(message).__name__}")
+
+    def _task(self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any) -> None:
+        """Run a request that waits for the stores, and answer it."""
+
+        def done(result: Outcome[Any]) -> None:
+            match result:
+                case Value(answer):
+                    self._answer(caller, answer)
+                case Error(error):
+                    self._answer(caller, self._store_refusal(error))
+
+        self.run_task(work, *args, on_done=done)
+
+    def _store_refusal(self, error: BaseException) -> Refused:
+        """What a store's failure means to the client; anything else is our bug and crashes us."""
+        if isinstance(error, StoreUnavailable):
+            return Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
+        if isinstance(error, StoreError):
+            return Refused(Code.TIMEOUT, "the outcome is unknown", retry_ms=1000)
+        raise error
+
+    # ------------------------------------------------------------------ the user's own settings
+
+    async def _membership(self, thread: ThreadId) -> Membership | Refused:
+        rows = await self._services.threads.memberships(self._uid, (thread,))
+        if not rows:
+            return reading.NOT_FOUND
+        may = standing(rows[0].meta, rows[0].member)
+        return may if isinstance(may, Refused) else rows[0]
+
+    async def _thread_set(self, request: ThreadSet) -> Result:
+        row = await self._membership(request.thread)
+        if isinstance(row, Refused):
+            return row
+        view = replace(row.view, **request.change)
+        await self._services.threads.set_view(self._uid, request.thread, view)
+        self._views.pop(request.thread, None)
+        fields = {"muted_until": view.muted_until_ms, "pinned": view.pinned,
+                  "archived": view.archived}  # fmt: skip
+        self._show_inbox(request.caller, request.thread, fields)
+        return Done()
+
+    async def _hide(self, request: HideMine) -> Result:
+        rows = await self._services.threads.memberships(self._uid, (request.thread,))
+        if not rows:
+            return reading.NOT_FOUND
+        refused = await reading.check_hideable(self._services, rows[0], request.seqs)
+        if refused is not None:
+            return refused
+        await self._services.threads.hide(self._uid, request.thread, request.seqs)
+        self._views.pop(request.thread, None)
+        self._show_inbox(request.caller, request.thread, {"hidden": request.seqs})
+        return Done()
+
+    def _show_inbox(self, caller: Caller, thread: ThreadId, fields: dict[str, Any]) -> None:
+        body = msgspec.json.encode({"e": "inbox", "thread": thread} | fields)
+        kind = "hidden" if "hidden" in fields else "view"
+        key = ("inbox", kind, thread, str(fields.get("hidden", "")))
+        for number, device in self._devices.items():
+            if number != caller.device:
+                device.show(key, body)
+
+    def _create_group(self, request: GroupCreate) -> None:
+        """Reserve the thread id that belongs to this cid, then post the creation to its channel."""
+
+        async def reserve() -> tuple[ThreadId, CreateGroup] | Refused:
+            found = await reading.find_people(self._services, request.members)
+            for person in request.members:
+                if person not in found:
+                    return Refused(Code.NOT_FOUND, f"members: no such user: {person}")
+            others = (found[person] for person in request.members)
+            founders = tuple(dict.fromkeys((self._uid, *others)))
+            maximum = self._services.limits.group_members
+            if len(founders) > maximum:
+                return Refused(Code.LIMIT, f"members: a group has at most {maximum} members")
+            command = CreateGroup(request.name, founders)
+            digest = digest_of(command)
+            now_ms = self._services.wall_ms()
+            reserved = await self._services.threads.reserve(self._uid, request.cid, digest, now_ms)
+            if reserved.digest != digest:
+                return Refused(Code.CONFLICT, "cid: already used for other content")
+            return reserved.thread, command
+
+        def done(result: Outcome[Any]) -> None:
+            match result:
+                case Value(Refused() as refused):
+                    self._answer(request.caller, refused)
+                case Value((thread, command)):
+                    self._give(thread, Post(request.caller, request.cid, command))
+                case Error(error):
+                    self._answer(request.caller, self._store_refusal(error))
+
+        self.run_task(reserve, on_done=done)
+
+    def statistics(self) -> dict[str, int]:
+        """Live state for the tree and for logs."""
+        return {
+            "devices": len(self._devices),
+            "waiting": len(self._outstanding),
+            "channels": len(self._outstanding.links),
+        }
+
+
+def _people(request: Ordered) -> tuple[str, ...]:
+    return request.people if isinstance(request, SubmitPost) else ()
+
+
+def _missing(request: Ordered, people: dict[str, UserId]) -> Refused:
+    """Why a request cannot be passed on after everything was looked up."""
+    for person in _people(request):
+        if person not in people:
+            return Refused(Code.NOT_FOUND, f"user: no such user: {person}")
+    return reading.NOT_FOUND

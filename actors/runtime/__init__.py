@@ -1,0 +1,45 @@
+"""How actors live: spawn, send, ask, watch, end. Knows nothing of chat.
+
+Read `exits` and `links` for the rules, `actor` for a life, `system` for the loop that runs them.
+"""
+
+from actors.runtime.actor import Actor as Actor
+from actors.runtime.actor import TaskRef as TaskRef
+from actors.runtime.address import ActorId as ActorId
+from actors.runtime.address import Address as Address
+from actors.runtime.errors import AlreadyStarted as AlreadyStarted
+from actors.runtime.errors import CallError as CallError
+from actors.runtime.errors import CallingSelf as CallingSelf
+from actors.runtime.errors import CallTimeout as CallTimeout
+from actors.runtime.errors import DeadlineExceeded as DeadlineExceeded
+from actors.runtime.errors import Ignore as Ignore
+from actors.runtime.errors import MailboxFull as MailboxFull
+from actors.runtime.errors import StartFailed as StartFailed
+from actors.runtime.errors import WouldBlock as WouldBlock
+from actors.runtime.exits import KILL as KILL
+from actors.runtime.exits import KILLED as KILLED
+from actors.runtime.exits import NOPROC as NOPROC
+from actors.runtime.exits import NORMAL as NORMAL
+from actors.runtime.exits import SHUTDOWN as SHUTDOWN
+from actors.runtime.exits import Crash as Crash
+from actors.runtime.exits import Custom as Custom
+from actors.runtime.exits import ExitReason as ExitReason
+from actors.runtime.exits import Killed as Killed
+from actors.runtime.exits import Normal as Normal
+from actors.runtime.exits import Shutdown as Shutdown
+from actors.runtime.exits import describe as describe
+from actors.runtime.exits import is_abnormal as is_abnormal
+from actors.runtime.futures import Future as Future
+from actors.runtime.futures import ReplySlot as ReplySlot
+from actors.runtime.links import MonitorRef as MonitorRef
+from actors.runtime.mailbox import Overflow as Overflow
+from actors.runtime.ref import ActorStatistics as ActorStatistics
+from actors.runtime.ref import Ref as Ref
+from actors.runtime.registry import NameUp as NameUp
+from actors.runtime.signals import Down as Down
+from actors.runtime.signals import Exit as Exit
+from actors.runtime.system import ActorSystem as ActorSystem
+from actors.runtime.system import Spawner as Spawner
+from actors.runtime.system import current_system as current_system
+from actors.runtime.system import open_system as open_system
+from actors.runtime.timers import TimerRef as TimerRef

@@ -1,0 +1,63 @@
+"""What asking, sending and starting may raise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.runtime.exits import ExitReason, describe
+
+if TYPE_CHECKING:
+    from actors.runtime.ref import Ref
+
+
+class ActorError(Exception):
+    """Base of the runtime's errors."""
+
+
+class CallError(ActorError):
+    """A call was not answered: the server ended (its exit reason), or was not there (`NOPROC`)."""
+
+    def __init__(self, reason: ExitReason) -> None:
+        super().__init__(describe(reason))
+        self.reason = reason
+
+
+class CallTimeout(CallError):
+    """No answer within the deadline; whether the server acted is unknown. A late answer is dropped
+    and counted."""
+
+
+class CallingSelf(CallError):
+    """An actor called itself, which could never be answered."""
+
+
+class DeadlineExceeded(ActorError):
+    """Something awaited did not happen in time."""
+
+
+class MailboxFull(ActorError):
+    """The receiver's mailbox is at its limit and refuses."""
+
+
+class AlreadyStarted(ActorError):
+    """The name is taken by a living actor."""
+
+    def __init__(self, ref: Ref) -> None:
+        super().__init__(f"{ref.name} is already started")
+        self.ref = ref
+
+
+class StartFailed(ActorError):
+    """The actor ended before it was ready."""
+
+    def __init__(self, reason: ExitReason) -> None:
+        super().__init__(describe(reason))
+        self.reason = reason
+
+
+class Ignore(Exception):  # noqa: N818  (OTP's `ignore`: not an error)
+    """Raised by `on_start`: this actor is not needed now. Its start answers None."""
+
+
+class WouldBlock(ActorError):
+    """A blocking call was made inside the loop, where it could never return."""

@@ -1,0 +1,49 @@
+"""What reaches an actor before its traffic: the ends of others, and results of its own tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from outcome import Outcome
+
+from actors.runtime.exits import ExitReason
+from actors.runtime.links import MonitorRef
+from actors.runtime.ref import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A monitored actor ended. Its name is free already."""
+
+    monitor: MonitorRef
+    ref: Ref
+    name: str | None
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """An exit signal, trapped. `ref` is whoever ended, or sent it."""
+
+    ref: Ref | None
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest:
+    """The supervisor asks a trapping actor to end; `on_stop` runs."""
+
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task of the actor has ended; `callback` gets the outcome in the actor's turn."""
+
+    callback: Callable[[Any], None]
+    result: Outcome[Any]
+
+
+Signal = Down | Exit | StopRequest | Done

@@ -1,0 +1,438 @@
+"""One WebSocket: requests in, answers and events out, between a transport and the actors.
+
+A connection is a **Device** to its user's session actor. It numbers requests, passes each to the
+actor that answers it (`requests`), and remembers it until the answer, so that when that actor dies
+the request is passed on again, or answered honestly. Requests are handled in order: those that only
+append to a thread go on side by side, every other waits for the ones before it (`Route.is_serial`).
+
+Only the reader is a task of its own. Writing is done by the hub's flusher for all connections, and
+by a task for as long as a socket does not take what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+import trio
+
+from actors.chat.channel_state import with_cid
+from actors.chat.messages import Attach, Code, Done, LoggedIn, Published, Refused, Result
+from gateway.requests import ROUTES, Context, Route, Target
+from gateway.outbox import Outbox
+from gateway.wire import codec, frames
+from gateway.wire.codes import CloseCode, ErrorCode
+from gateway.wire.limits import UNDRAINED_S, WAITING_REPLIES_MAX
+from gateway.wire.protocol import (
+    Happening,
+    Phase,
+    Verdict,
+    advance,
+    malformed_counter,
+    refusal_counter,
+    verdict,
+)
+from persistence.records import SessionId, UserId
+
+if TYPE_CHECKING:
+    from gateway.hub import Hub
+    from gateway.rates import Quota
+
+logger = structlog.get_logger("gateway")
+
+WRITE_BYTES_MAX = 65_536
+"""About what one write takes from the outbox: large enough to coalesce, small enough to share."""
+
+CLOSE_DEADLINE_S = 3.0
+"""How long a closing socket may take to drain and to answer the close."""
+
+REQUEST_DEADLINE_S = 10.0
+"""A request not answered by then is answered `timeout` (its outcome is unknown)."""
+
+_numbers = count(1)
+
+
+class Transport(Protocol):
+    """What a connection needs of its WebSocket (`gateway.transport`)."""
+
+    @property
+    def peer_address(self) -> str: ...
+
+    async def receive(self) -> list[bytes | str]: ...
+
+    def try_send(self, payloads: Iterable[bytes]) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+    async def close(self, code: int, reason: str, deadline_s: float) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request not yet answered. `message` is None until it could be built and sent."""
+
+    frame: frames.Frame
+    route: Route
+    deadline_s: float
+    message: Any = None
+    sent: bool = False
+
+
+class Connection:
+    """See the module. Implements `actors.chat.messages.Device`."""
+
+    __slots__ = (
+        "_backlog", "_closing", "_hub", "_in_order", "_login", "_malformed", "_next_request",
+        "_polled_at", "_refused", "_room", "_writing", "clean", "last_frame_s", "lost_at_ms",
+        "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session", "sid",
+        "transport", "uid",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub, transport: Transport) -> None:
+        limits = hub.settings.limits
+        self.number = next(_numbers)
+        self.transport = transport
+        self.phase = Phase.UNAUTHENTICATED
+        self.uid = UserId("")
+        self.sid = SessionId("")
+        self.session: Any = None
+        self.quota: Quota | None = None
+        self.outbox = Outbox(limits.queue_frames, limits.queue_bytes)
+        self.pending: dict[int, Pending] = {}
+        self.opened_at_s = self.last_frame_s = trio.current_time()
+        self.lost_at_ms: int | None = None
+        self.clean = False
+        self._hub = hub
+        self._backlog: deque[frames.Frame] = deque()
+        self._next_request = 1
+        self._login: tuple[int, Done] | None = None
+        self._closing: tuple[int, str] | None = None
+        self._writing = False
+        self._room: trio.Event | None = None
+        self._malformed: Any = None
+        self._refused: Any = None
+        self._polled_at = -math.inf
+
+    def __repr__(self) -> str:
+        who = self.uid or "nobody"
+        return f"<Connection {self.number} {who} {self.phase.value}, {len(self.pending)} pending>"
+
+    # ------------------------------------------------------------------ reading
+
+    async def run(self) -> None:
+        """Read until the socket closes. Raises nothing but `Cancelled`."""
+        self._reply(self._hub.hello())
+        while self.phase is not Phase.CLOSING:
+            payloads = await self.transport.receive()
+            self.last_frame_s = trio.current_time()
+            for payload in payloads:
+                self._take(payload)
+            self._advance()
+            while self._is_crowded() and self.phase is not Phase.CLOSING:
+                self._room = trio.Event()
+                await self._room.wait()
+
+    def _is_crowded(self) -> bool:
+        """Too much is unanswered or unread: no further request is read."""
+        waiting = len(self._backlog) + len(self.pending)
+        return waiting > WAITING_REPLIES_MAX or self.outbox.replies > WAITING_REPLIES_MAX
+
+    def make_room(self) -> None:
+        if self._room is not None and not self._is_crowded():
+            self._room.set()
+            self._room = None
+
+    def _take(self, payload: bytes | str) -> None:
+        """One frame: a request into the backlog, or what is wrong with it."""
+        if self.phase is Phase.CLOSING:
+            return
+        try:
+            frame = self._hub.decode(payload)
+        except codec.Malformed as error:
+            self._hub.metrics.malformed_frames += 1
+            self._error(error.id, ErrorCode.BAD_REQUEST, error.msg)
+            if self._malformed is None:
+                self._malformed = malformed_counter()
+            if self._malformed.record(self.last_frame_s):
+                self.close(CloseCode.MALFORMED, CloseCode.MALFORMED.meaning)
+        except codec.WireError as error:
+            decision = verdict(self.phase, error.op)
+            refused = decision.error
+            if refused is not None and self._login is None and not self._backlog:
+                self._error(error.id, refused, f"op: {error.op[:64]} is not possible now")
+            else:
+                self._error(error.id, error.code, error.msg)
+        else:
+            if type(frame) is frames.Heartbeat:
+                self._reply(codec.heartbeat(self._hub.wall_ms()))
+            else:
+                self._backlog.append(frame)
+
+    # ------------------------------------------------------------------ handling, in order
+
+    def _advance(self) -> None:
+        """Handle what may be handled now, in order."""
+        backlog = self._backlog
+        while backlog and self.phase is not Phase.CLOSING:
+            frame = backlog[0]
+            route = ROUTES.get(type(frame))
+            if self.pending and (self._is_serial(route) or self._serial_pending()):
+                break
+            backlog.popleft()
+            if type(frame) is frames.Bye:
+                self._bye(frame)
+            elif route is not None:
+                self._handle(frame, route)
+        self.make_room()
+
+    @staticmethod
+    def _is_serial(route: Route | None) -> bool:
+        return route is None or route.is_serial
+
+    def _serial_pending(self) -> bool:
+        return any(pending.route.is_serial for pending in self.pending.values())
+
+    def _bye(self, frame: frames.Bye) -> None:
+        if self.phase is Phase.UNAUTHENTICATED:
+            self._error(frame.id, ErrorCode.UNAUTHORIZED, "op: bye before login")
+            return
+        if frame.id is not None:
+            self._reply(codec.ok(frame.id, {}))
+        self.clean = True
+        self._hub.offline(self)
+        self.close(CloseCode.NORMAL, "bye")
+
+    def _handle(self, frame: frames.Frame, route: Route) -> None:
+        decision = verdict(self.phase, str(frame.__struct_config__.tag))
+        if decision is not Verdict.ADMIT:
+            code = decision.error
+            if code is not None:
+                self._error(frame.id, code, f"op: {frame.__struct_config__.tag} not possible now")
+            return
+        if self.quota is not None and not self._is_admitted(frame, route):
+            return
+        number = self._next_request
+        self._next_request += 1
+        awaited = frame.id is not None or not isinstance(
+            frame, (frames.Recv, frames.Read, frames.Typing)
+        )
+        request = number if awaited else 0
+        context = Context(
+            self, self.uid, request, self.transport.peer_address, self._hub.settings.limits
+        )
+        message = route.build(frame, context)
+        if isinstance(message, Refused):
+            self._refuse(frame.id, message)
+            return
+        pending = Pending(frame, route, self.last_frame_s + REQUEST_DEADLINE_S, message)
+        if awaited:
+            self.pending[number] = pending
+            self._hub.awaiting.add(self)
+        self._pass(pending)
+
+    def _is_admitted(self, frame: frames.Frame, route: Route) -> bool:
+        """Rates: per user for requests, per connection for presence polls."""
+        assert self.quota is not None
+        now_s = self.last_frame_s
+        bucket = self.quota.sends if route.is_send else self.quota.requests
+        retry_ms = bucket.take(now_s)
+        if not retry_ms and type(frame) is frames.Presence:
+            interval_s = self._hub.settings.limits.presence_interval_ms / 1000
+            early_s = self._polled_at + interval_s - now_s
+            if early_s > 0:
+                retry_ms = max(1, round(early_s * 1000))
+            else:
+                self._polled_at = now_s
+        if not retry_ms:
+            return True
+        self._hub.metrics.rate_limited += 1
+        self._error(frame.id, ErrorCode.RATE_LIMITED, "too many requests", retry_ms)
+        if self._refused is None:
+            self._refused = refusal_counter()
+        if self._refused.record(now_s):
+            self.close(CloseCode.RATE_LIMITED, CloseCode.RATE_LIMITED.meaning, retry_ms=60_000)
+        return False
+
+    def _pass(self, pending: Pending) -> None:
+        """Give a request to its actor; if that is down, it waits for the next incarnation."""
+        ref = self.session if pending.route.target is Target.SESSION else self._hub.actor(
+            pending.route.target
+        )  # fmt: skip
+        pending.sent = ref is not None and ref.cast(pending.message)
+
+    def resubmit(self, target: Target) -> None:
+        """The actor is up again: pass on what it has not answered. What must not be done twice is
+        answered `timeout`, for nobody knows whether it was done."""
+        for number, pending in list(self.pending.items()):
+            if pending.route.target is target:
+                if pending.sent and not pending.route.is_repeatable:
+                    unknown = Refused(Code.TIMEOUT, "the server lost the request", retry_ms=1000)
+                    self.answer(number, unknown)
+                else:
+                    self._pass(pending)
+
+    def expire(self, now_s: float) -> None:
+        """Answer what has waited too long."""
+        for number, pending in list(self.pending.items()):
+            if pending.deadline_s <= now_s:
+                code = Code.TIMEOUT if pending.sent else Code.UNAVAILABLE
+                self.answer(number, Refused(code, "no answer in time", retry_ms=1000))
+
+    # ------------------------------------------------------------------ Device: what actors call
+
+    def attached(self) -> None:
+        if self._login is not None:
+            (number, done), self._login = self._login, None
+            self._complete(number, done)
+
+    def answer(self, request: int, result: Result) -> None:
+        if request == 0 and isinstance(result, Refused):
+            self._refuse(None, result)
+            return
+        pending = self.pending.get(request)
+        if pending is None:
+            return
+        if isinstance(result, Done) and "login" in result.fields:
+            self._log_in(request, result)
+            return
+        self._complete(request, result)
+
+    def _complete(self, request: int, result: Result) -> None:
+        pending = self.pending.pop(request, None)
+        if pending is None:
+            return
+        if not self.pending:
+            self._hub.awaiting.discard(self)
+        id_ = pending.frame.id
+        if isinstance(result, Refused):
+            self._refuse(id_, result)
+            if result.code is Code.TOKEN_INVALID:
+                self.close(CloseCode.TOKEN_INVALID, CloseCode.TOKEN_INVALID.meaning)
+        elif id_ is not None:
+            self._reply(codec.ok(id_, result.fields))
+        self._hub.metrics.requests += 1
+        self._advance()
+
+    def deliver(self, event: Published) -> None:
+        frame = event.frame
+        if event.cid is not None and event.author == self.uid:
+            frame = event.author_frame
+            if frame is None:
+                frame = event.author_frame = codec.event(with_cid(event.body, event.cid))
+        elif frame is None:
+            frame = event.frame = codec.event(event.body)
+        self._hub.metrics.deliveries += 1
+        if not self.outbox.durable(event.thread, event.seq, frame):
+            self._hub.metrics.gap_events += 1
+        self._hub.flush_soon(self)
+
+    def show(self, key: tuple[str, ...], body: bytes) -> None:
+        self.outbox.state(key, codec.event(body))
+        self._hub.flush_soon(self)
+
+    def hint(self, body: bytes) -> None:
+        if self.outbox.lossy(codec.event(body)):
+            self._hub.flush_soon(self)
+
+    def close(self, code: int, reason: str, retry_ms: int = 0) -> None:
+        """Close after what is queued; `bye` goes first wherever it still can."""
+        if self.phase is Phase.CLOSING:
+            return
+        self.phase = advance(self.phase, Happening.CLOSING)
+        if CloseCode(code).says_bye:
+            self._reply(codec.bye(CloseCode(code), reason, retry_ms))
+        self.clean = self.clean or code in (CloseCode.NORMAL, CloseCode.REVOKED)
+        self._closing = (code, reason)
+        self._hub.metrics.closed(code)
+        if self._room is not None:
+            self._room.set()
+        self._hub.start_task(self._close)
+
+    # ------------------------------------------------------------------ logging in
+
+    def _log_in(self, request: int, done: Done) -> None:
+        """Credentials are good: attach to the user's session; the `ok` follows the attachment."""
+        login: LoggedIn = done.fields["login"]
+        if self.phase is not Phase.UNAUTHENTICATED:
+            return
+        self.phase = advance(self.phase, Happening.AUTHENTICATED)
+        self.uid, self.sid = login.uid, login.sid
+        fields = {key: value for key, value in done.fields.items() if key != "login"}
+        self._login = (request, Done(fields))
+        self._hub.online(self)
+        self._hub.attach(self, fresh=login.fresh)
+
+    def attachment(self, *, fresh: bool) -> Attach:
+        return Attach(self, fresh_login=fresh, since_ms=self.lost_at_ms)
+
+    # ------------------------------------------------------------------ writing
+
+    def _reply(self, frame: bytes) -> None:
+        self.outbox.reply(frame)
+        self._hub.flush_soon(self)
+
+    def _refuse(self, id_: int | str | None, refused: Refused) -> None:
+        self._error(id_, ErrorCode(refused.code.value), refused.msg, refused.retry_ms)
+
+    def _error(self, id_: int | str | None, code: ErrorCode, msg: str, retry_ms: int = 0) -> None:
+        self._hub.metrics.error(code)
+        self._reply(codec.error(id_, code, msg, retry_ms=retry_ms))
+
+    def flush(self) -> None:
+        """Write what is queued without waiting; leave the rest to a task."""
+        if self._writing:
+            return
+        try:
+            while self.outbox:
+                if not self.transport.try_send(self.outbox.take(WRITE_BYTES_MAX)):
+                    self._writing = True
+                    self._hub.start_task(self._drain)
+                    return
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.transport.abort()
+        self.make_room()
+
+    async def _drain(self) -> None:
+        """The socket does not take more: wait for it, for a while."""
+        try:
+            while True:
+                with trio.move_on_after(UNDRAINED_S) as scope:
+                    await self.transport.drain()
+                if scope.cancelled_caught:
+                    self._hub.metrics.slow_consumers += 1
+                    self._give_up()
+                    return
+                self.make_room()
+                if not self.outbox:
+                    return
+                if self.transport.try_send(self.outbox.take(WRITE_BYTES_MAX)):
+                    continue
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self.transport.abort()
+        finally:
+            self._writing = False
+            self.make_room()
+
+    def _give_up(self) -> None:
+        """A slow consumer: 4009, which it may never read."""
+        if self.phase is not Phase.CLOSING:
+            self.phase = advance(self.phase, Happening.CLOSING)
+            self._closing = (CloseCode.SLOW_CONSUMER, CloseCode.SLOW_CONSUMER.meaning)
+            self._hub.metrics.closed(CloseCode.SLOW_CONSUMER)
+            self._hub.start_task(self._close)
+
+    async def _close(self) -> None:
+        assert self._closing is not None
+        code, reason = self._closing
+        with trio.move_on_after(CLOSE_DEADLINE_S):
+            self.flush()
+            while self._writing or self.outbox:
+                await trio.sleep(0.01)
+        await self.transport.close(code, reason, CLOSE_DEADLINE_S)
