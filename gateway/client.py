@@ -208,13 +208,14 @@ class Client(Verbs):
         trace: TracebackType | None,
     ) -> None:
         self._stopping = True
+        self._end = self._end or Closed(CloseCode.NORMAL, "closed by us")
         try:
             if error is None:
                 self._feed.take()
             if self._link is not None and not isinstance(error, trio.Cancelled):
                 await self._link.hang_up()
         finally:
-            self._finish(Closed(CloseCode.NORMAL, "closed by us"))
+            self._finish(self._end)
             await self._leave(error)
 
     async def _leave(self, error: BaseException | None) -> None:
@@ -371,6 +372,8 @@ class Client(Verbs):
         answered, the rest for 30 s, or `timeout_s` in all. Raises RequestError when refused,
         OutcomeUnknown when no answer came, Closed when the client is done for.
         """
+        if op in ENTRY_OPS:
+            return await self._entry(op, fields)
         if op in CID_OPS and fields.get("cid") is None:
             fields["cid"] = f"{self._rng.getrandbits(96):024x}"
         again = op in REPEATABLE_OPS if retry is None else retry

@@ -225,8 +225,7 @@ class Feed:
         """Bring every thread up to date on a fresh link."""
         if self._start == "now" and not self._primed:
             await self._skip_to_now(link)
-        else:
-            await self._sync(link)
+        await self._sync(link)
         self._primed = True
 
     async def _skip_to_now(self, link: Link) -> None:
@@ -257,22 +256,32 @@ class Feed:
                     self.timeline.heard(info["thread"], info["head"])
                 return
             reply = await link.ask("sync", cursors=cursors, limit=SYNC_EVENTS)
-            moved = self._merge(reply)
-            if not reply.get("more") or not moved:
+            if not self._primed and self._start == "now":
+                self._skip_what_was_left(reply)
+            self._merge(reply)
+            if not reply.get("more") or self.timeline.cursors() == cursors:
                 return
 
-    def _merge(self, reply: Reply) -> bool:
-        """Apply one `sync` page; whether it brought anything."""
+    def _skip_what_was_left(self, reply: Reply) -> None:
+        """Groups that the user had left before this device existed are no news to it."""
+        for thread in reply.get("removed", ()):
+            events = reply["events"].pop(thread, None)
+            if events:
+                self.timeline.begin_at(thread, events[-1]["seq"])
+                self._taken[thread] = self.timeline.last(thread)
+            self.timeline.remove(thread)
+            self._left.add(thread)
+
+    def _merge(self, reply: Reply) -> None:
+        """Apply one `sync` page."""
         removed, reset = set(reply.get("removed", ())), set(reply.get("reset", ()))
         pages: dict[str, list[Event]] = reply["events"]
-        moved = False
         for thread in pages.keys() | reset:
             events = pages.get(thread, [])
             if thread in reset:
                 delivered = self.timeline.reset(thread, events)
             else:
                 delivered = self.timeline.page(thread, events)
-            moved |= bool(delivered)
             self._publish(delivered)
         for info in reply.get("threads", ()):
             self.threads[info["thread"]] = info
@@ -280,7 +289,6 @@ class Feed:
                 self.timeline.heard(info["thread"], info["head"])
         for thread in removed:
             self._publish(self.timeline.remove(thread))
-        return moved
 
     async def _wait_for_room(self) -> None:
         while len(self._queue) > self._queue_max // 2:

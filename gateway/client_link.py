@@ -125,7 +125,7 @@ class Link:
         self._next_id = 1
         self.ended = False
         self._outbox, self._outgoing = trio.open_memory_channel[str](OUTBOX_FRAMES)
-        self._flushed = trio.Event()
+        self._gone = trio.Event()
         self._heard_s = trio.current_time()
 
     def __repr__(self) -> str:
@@ -190,8 +190,6 @@ class Link:
                     await self._socket.send_message(frame)
             except (ConnectionClosed, LocalProtocolError):
                 return
-            finally:
-                self._flushed.set()
 
     async def read(self, on_event: Callable[[Reply], None]) -> LinkEnd:
         """Handle every frame until the connection ends. Requests left open fail."""
@@ -210,6 +208,7 @@ class Link:
                     self._handle(frame, on_event)
         finally:
             self.ended = True
+            self._gone.set()
             for pending in list(self._pending.values()):
                 self._settle(pending, Disconnected(pending.op))
             self._pending.clear()
@@ -260,11 +259,16 @@ class Link:
         self.nursery.cancel_scope.cancel()
 
     async def hang_up(self) -> None:
-        """Close 1000 (the server counts us offline at once); gives up after a moment."""
+        """Say `bye`, so that the server counts us offline at once, and wait a moment for its
+        close. What was told before is still sent."""
+        if not self.authenticated.is_set():
+            return
         with trio.move_on_after(HANG_UP_S):
-            await self._outbox.aclose()
-            await self._flushed.wait()
-            await self._socket.aclose(1000)
+            try:
+                await self.tell("bye", {})
+            except Disconnected:
+                return
+            await self._gone.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +279,12 @@ class Address:
     port: int
     resource: str
     tls: bool
+
+    @property
+    def authority(self) -> str:
+        """For the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -303,7 +313,7 @@ async def open_link(
         with trio.fail_after(CONNECT_S):
             stream = await open_stream(address)
     except (OSError, trio.TooSlowError, trio.BrokenResourceError) as error:
-        raise ConnectFailed(f"{address.host}:{address.port}: {error}") from error
+        raise ConnectFailed(f"{address.authority}: {error}") from error
     refusal: BaseException | None = None
     code: int | None = None
     try:
@@ -319,7 +329,7 @@ async def open_link(
     finally:
         await trio.aclose_forcefully(stream)
     if refusal is not None:
-        raise ConnectFailed(f"{address.host}:{address.port}: {refusal}", code) from refusal
+        raise ConnectFailed(f"{address.authority}: {refusal}", code) from refusal
 
 
 async def open_tcp(address: Address, ssl_context: ssl.SSLContext | None = None) -> trio.abc.Stream:
@@ -345,7 +355,7 @@ async def _handshake(
             socket = await wrap_client_stream(
                 nursery,
                 stream,  # type: ignore[arg-type]  # any stream will do
-                f"{address.host}:{address.port}",
+                address.authority,
                 address.resource,
                 subprotocols=[SUBPROTOCOL_JSON],
                 message_queue_size=MESSAGE_QUEUE,

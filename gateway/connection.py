@@ -90,7 +90,7 @@ class Connection:
 
     __slots__ = (
         "_backlog", "_closing", "_hub", "_in_order", "_login", "_malformed", "_next_request",
-        "_polled_at", "_refused", "_room", "_writing", "clean", "last_frame_s", "lost_at_ms",
+        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s", "lost_at_ms",
         "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session", "sid",
         "transport", "uid",
     )  # fmt: skip
@@ -109,6 +109,8 @@ class Connection:
         self.opened_at_s = self.last_frame_s = trio.current_time()
         self.lost_at_ms: int | None = None
         self.clean = False
+        self.dirty = False
+        """In the flusher's list."""
         self._hub = hub
         self._backlog: deque[frames.Frame] = deque()
         self._next_request = 1

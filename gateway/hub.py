@@ -23,6 +23,7 @@ from gateway.connection import Connection, Transport
 from gateway.metrics import Metrics
 from gateway.rates import Rates
 from gateway.requests import Target
+from gateway.transport import Closed
 from gateway.wire import codec, frames
 from gateway.wire.codes import CloseCode
 from gateway.wire.protocol import Phase
@@ -35,6 +36,9 @@ DRAIN_DEADLINE_S = 8.0
 """Draining ends by then even if some sockets do not: the process must exit within ten seconds."""
 DRAIN_RETRY_MS = (500, 5000)
 """Clients are told to come back after a moment in this range, each another."""
+
+CLEAN_CLOSES = frozenset({1000, 1001})
+"""A peer that closes with one of these is offline at once (PROTOCOL.md §4.8)."""
 
 _DIRECTORY = (Target.ACCOUNTS, Target.CONTACTS, Target.PRESENCE)
 
@@ -147,8 +151,8 @@ class Hub(Actor):
             await connection.run()
         except trio.Cancelled:
             raise
-        except self.settings.transport_closed as closed:
-            connection.clean = connection.clean or closed.clean
+        except Closed as closed:
+            connection.clean = connection.clean or closed.code in CLEAN_CLOSES
         except Exception:
             logger.exception("connection_failed", connection=repr(connection))
             transport.abort()
@@ -173,7 +177,7 @@ class Hub(Actor):
 
     def decode(self, payload: bytes | str) -> frames.Request:
         self.metrics.frames_in += 1
-        if not isinstance(payload, str) and self.settings.refuse_binary:
+        if not isinstance(payload, str):
             raise codec.Malformed("a binary frame on the JSON protocol")
         return codec.decode_request(payload)
 

@@ -373,4 +373,3 @@ ROUTES: Mapping[type[frames.Frame], Route] = {
     frames.Presence: Route(Target.PRESENCE, _presence, is_serial=False),
 }
 """Every operation but `hb` and `bye`, which the connection answers itself."""
-

@@ -4,9 +4,9 @@
 the kernel nearly always takes the bytes at once; and per idle connection that stream, its trio
 socket and its conflict detectors weigh more than all the gateway keeps itself.
 
-**Answer.** `SocketStream` sits on the standard library's socket, speaks trio's stream interface, and
-adds `send_nowait`, which writes from synchronous code what the kernel takes. Reading waits first and
-reads then, so a peer that never pauses yields to the others after every read.
+**Answer.** `SocketStream` sits on the standard library's socket, speaks trio's stream interface,
+and adds `send_nowait`, which writes from synchronous code what the kernel takes. Reading waits
+first and reads then, so a peer that never pauses yields to the others after every read.
 
 **Alternative.** `trio.SocketStream`, measured on loopback with a 40-byte echo: 33 µs for a read and
 a write where this one takes 21 µs.
@@ -23,8 +23,8 @@ from typing import Final
 import trio
 
 RECEIVE_BYTES: Final = 16 * 1024
-"""Read at most this much at once. It bounds how long one peer's batch keeps the others waiting: some
-700 of the smallest frames, about 3 ms of work."""
+"""Read at most this much at once. It bounds how long one peer's batch keeps the others waiting:
+some 700 of the smallest requests, about 3 ms of work."""
 SEND_BUFFER_BYTES: Final = 256 * 1024
 """What the kernel may hold for a peer that reads slowly. A fixed size keeps it from growing to
 megabytes for each, where our own queue no longer sees it."""
@@ -129,12 +129,11 @@ async def listen(host: str, port: int, backlog: int = BACKLOG) -> Sequence[socke
     listeners: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            if port == 0 and listeners:
-                address = (address[0], listeners[0].getsockname()[1], *address[2:])
+            chosen = listeners[0].getsockname()[1] if port == 0 and listeners else address[1]
             listener = socket.socket(family, kind, protocol)
             listeners.append(listener)
             _prepare(listener)
-            listener.bind(address)
+            listener.bind((address[0], chosen, *address[2:]))
             listener.listen(backlog)
     except BaseException:
         for listener in listeners:

@@ -1,61 +1,40 @@
-"""WebSocket frames over a stream that is ours: a short path for the usual, wsproto for the rest.
+"""An open WebSocket, seen from the server: payloads in batches in, payloads coalesced out.
 
 **Problem.** Every message passes here twice, and thousands of connections wait here for nothing.
-trio-websocket pays for each frame with a dozen objects and two task switches, and for each idle
-connection with a task, a memory channel and a receive buffer of its own.
+trio-websocket pays for each frame with a dozen objects and task switches, and for each idle
+connection with a task, a memory channel and a receive buffer.
 
-**Answer.** One read is parsed at once: every complete, unfragmented, masked data frame in it is
-unmasked and handed over as one batch. Whatever else arrives (control frames, fragments, reserved
-bits, 64-bit lengths, unmasked frames) goes to wsproto, the protocol engine of trio-websocket, which
-exists for a connection only while such a frame is in progress. Writing puts any number of payloads,
-encoded once for all recipients, into one call of the kernel, without a task switch when it takes
-them all.
+**Answer.** The stream is ours. `framing` parses a whole read at once and asks wsproto, the engine
+of trio-websocket, about anything unusual; writing puts any number of payloads into one call of the
+kernel, and when the kernel takes them, as it nearly always does, from synchronous code and without
+a task switch. No task runs here: an idle connection is its reader, parked.
 
 FIGURES
-
-RFC 6455 holds on both paths; the numbers in parentheses below are its sections.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import trio
-from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
+from gateway.framing import VANISHED, FrameReader, Payload, close_frame, encode_text
 from gateway.sockets import RECEIVE_BYTES, SocketStream
 
 FRAME_BYTES_MAX: Final = 65_536
 CLOSE_DEADLINE_S: Final = 2.0
 """How long a polite close may take before the socket is closed anyway."""
 LINGER_S: Final = 1.0
-"""After a close for a fault: how long what is still arriving is read and dropped, so that the reset
-of a socket closed with unread bytes does not overtake the close frame."""
-PONGS_MAX: Final = 32
-"""Pings of one read that are answered; of more, the newest (5.5.3 allows one)."""
-UNMASK_AS_INTEGER_BYTES: Final = 600
-"""Up to here one big integer is the fastest way to unmask, above it four strided translations."""
-
-_TEXT: Final = 0x81
-_BINARY: Final = 0x82
-_MASKED: Final = 0x80
-_SHORT_HEADERS: Final = tuple(bytes((_TEXT, size)) for size in range(126))
-_pack_medium: Final = struct.Struct("!BBH").pack
-_pack_long: Final = struct.Struct("!BBQ").pack
-_XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
-
-Payload = str | bytes
-"""A text frame as text, a binary frame as bytes."""
+"""After a fault: how long what is still arriving is read and dropped. A socket closed with unread
+bytes sends a reset, which may overtake the close frame."""
 
 
-class Closed(Exception):  # noqa: N818 (says what is the case)
+class Closed(Exception):
     """The connection ended.
 
-    `code` and `reason` are the peer's; 1005 when it gave none, 1006 when it just went away. When this
-    side ended it, they are this side's. `clean`: both close frames were exchanged.
+    `code` and `reason` are those of the side that ended it; 1005 when the peer gave no code, 1006
+    when it just went away. `clean`: close frames were exchanged.
     """
 
     def __init__(self, code: int, reason: str, clean: bool) -> None:
@@ -66,7 +45,8 @@ class Closed(Exception):  # noqa: N818 (says what is the case)
 
 
 class Traffic:
-    """What went through the transports that share it, in frames of data and bytes of payload."""
+    """What went through the transports that share it: data frames, and bytes of their payloads in,
+    of whole frames out."""
 
     __slots__ = ("bytes_in", "bytes_out", "frames_in", "frames_out")
 
@@ -74,33 +54,17 @@ class Traffic:
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """Why the connection ends; `is_fault`: the peer broke a rule and is told so."""
-
-    code: int
-    reason: str
-    is_clean: bool = False
-    is_fault: bool = False
-
-
-_VANISHED: Final = _Ending(CloseReason.ABNORMAL_CLOSURE, "")
-_UNMASKED_MIN: Final = 2
-"""Bytes of the shortest header (without a mask)."""
-
-
 class WebSocketTransport:
     """The server's end of an open WebSocket.
 
-    One task calls `receive`. `send_nowait` and `send_all` may be called by any task, also while
-    another one waits in `send_all` or `receive`; payloads go out whole and in the order of the calls.
-    Once the connection is ending, what is sent is dropped: only `receive` tells of the end.
+    One task calls `receive`. `try_send` and `send_all` may be called by any task, also while others
+    wait in `send_all` or `receive`; payloads go out whole and in the order of the calls. What is
+    sent while the connection closes is dropped: only `receive` tells of the end.
     """
 
     __slots__ = (
-        "_close_sent", "_done", "_ending", "_frame_bytes_max", "_is_reading", "_lock", "_needed",
-        "_nowait", "_partial", "_pending", "_slow", "_stream", "_traffic", "peer_address",
-        "subprotocol",
+        "_close_sent", "_done", "_early", "_is_finishing", "_is_mute", "_is_reading", "_lock",
+        "_pending", "_reader", "_socket", "_stream", "_traffic", "peer_address", "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -114,21 +78,22 @@ class WebSocketTransport:
         traffic: Traffic | None = None,
     ) -> None:
         """`received` is what came in behind the request head."""
-        self._stream = stream
-        self._nowait = stream if isinstance(stream, SocketStream) else None
-        self._frame_bytes_max = frame_bytes_max
-        self._traffic = traffic or Traffic()
-        self._partial: bytearray | None = bytearray(received) if received else None
-        self._needed = 0
-        self._slow: _SlowPath | None = None
-        self._pending: bytes | memoryview = b""
-        self._lock: trio.Lock | None = None
-        self._ending: _Ending | None = None
-        self._done: trio.Event | None = None
-        self._close_sent: tuple[int, str] | None = None
-        self._is_reading = False
         self.peer_address = peer_address
         self.subprotocol = subprotocol
+        self._stream = stream
+        self._socket = stream if isinstance(stream, SocketStream) else None
+        self._traffic = traffic or Traffic()
+        self._reader = FrameReader(frame_bytes_max)
+        self._early = received
+        self._pending: bytes | memoryview = b""
+        self._lock: trio.Lock | None = None
+        """Held by the task that writes `_pending`; exists while the kernel takes no more."""
+        self._close_sent: tuple[int, str] | None = None
+        self._is_reading = False
+        self._is_mute = False
+        """Nothing can be written any more; what the peer said before is still read."""
+        self._is_finishing = False
+        self._done: trio.Event | None = None
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -141,88 +106,197 @@ class WebSocketTransport:
         assert not self._is_reading, "one task receives"
         self._is_reading = True
         try:
-            while self._ending is None:
+            while self._reader.ending is None:
                 payloads = await self._read()
                 if payloads and self._close_sent is None:
                     return payloads
+            await self._finish()
         finally:
             self._is_reading = False
-        raise await self._finish(LINGER_S)
+        raise self._closed()
 
     async def _read(self) -> list[Payload]:
-        """The frames of one read; whatever ends the connection is left in `_ending`."""
-        partial = self._partial
-        if partial is None or self._needed:
-            missing = self._needed - len(partial) if partial is not None else 0
+        """The payloads of one read, perhaps none. The end of the connection stays in the reader."""
+        reader = self._reader
+        data: bytes | bytearray = self._early
+        self._early = b""
+        if not data:
             try:
-                data = await self._stream.receive_some(max(RECEIVE_BYTES, missing))
+                data = await self._stream.receive_some(max(RECEIVE_BYTES, reader.missing_bytes))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
             if not data:
-                self._end(_VANISHED)
+                reader.ending = VANISHED
                 return []
-            if partial is None:
-                payloads = self._parse(data)
-            else:
-                partial += data
-                if len(partial) < self._needed:
-                    return []
-                payloads = self._parse(partial)
-        else:  # what came in behind the request head
-            payloads = self._parse(partial)
-        slow = self._slow
-        if slow is not None:
-            if slow.pongs:
-                await self._write(b"".join(slow.pongs))
-                slow.pongs.clear()
-            if slow.is_between_messages:
-                self._slow = None
+        payloads = reader.feed(bytes(data))
+        traffic = self._traffic
+        traffic.bytes_in += len(data)
+        traffic.frames_in += len(payloads)
+        if reader.pongs:
+            pongs, reader.pongs = reader.pongs, None
+            if self._close_sent is None and not self._write(b"".join(pongs)):
+                await self._flush()
         return payloads
 
-    def _parse(self, data: bytes | bytearray) -> list[Payload]:
-        """Every payload that is complete in `data`; the rest stays in `_partial`."""
-        payloads: list[Payload] = []
-        at, end, needed = 0, len(data), 0
-        while at < end:
-            if self._slow is not None:
-                at = self._parse_slowly(data, at, payloads)
-                if at < 0 or self._slow is not None:
-                    break
-                continue
-            if end - at < _UNMASKED_MIN:
-                needed = _UNMASKED_MIN
-                break
-            opcode, size = data[at], data[at + 1] - _MASKED
-            if (opcode != _TEXT and opcode != _BINARY) or not 0 <= size <= 126:
-                self._slow = _SlowPath(self._frame_bytes_max)
-                continue
-            begin = at + 6
-            if size == 126:
-                begin = at + 8
-                if end < begin:
-                    needed = 8
-                    break
-                size = data[at + 2] << 8 | data[at + 3]
-                if size < 126:  # (5.2: the shortest form must be used; wsproto says so)
-                    self._slow = _SlowPath(self._frame_bytes_max)
-                    continue
-                if size > self._frame_bytes_max:
-                    self._end(_too_large(self._frame_bytes_max))
-                    break
-            stop = begin + size
-            if stop > end:
-                needed = stop - at
-                break
-            payload = unmask(data[begin:stop], bytes(data[begin - 4 : begin]))
-            at = stop
-            if opcode == _BINARY:
-                payloads.append(payload)
-                continue
-            try:
-                payloads.append(payload.decode())
-            except UnicodeDecodeError:
-                self._end(_NOT_UTF8)
-                break
-        self._keep(data, at, end, needed)
-        return payloads
+    # ------------------------------------------------------------------------------------ writing
 
+    def try_send(self, payloads: Iterable[bytes]) -> bool:
+        """Write payloads (UTF-8) as text frames, without waiting.
+
+        True when the kernel took everything. When False, the rest is kept here: `drain` waits for
+        it, and until it has, whatever is sent is queued behind it without a bound."""
+        if self._close_sent is not None or self._is_mute or self._is_finishing:
+            return True
+        batch = payloads if isinstance(payloads, list) else list(payloads)
+        self._traffic.frames_out += len(batch)
+        return self._write(encode_text(batch))
+
+    async def send_all(self, payloads: Iterable[bytes]) -> None:
+        """Write payloads (UTF-8) as text frames; returns when the kernel has them all, which is no
+        checkpoint when it takes them at once. Cancelling loses nothing on a socket: what is left
+        goes out before the next payload."""
+        if not self.try_send(payloads):
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Wait until everything sent so far is in the kernel's hands, or can no longer be."""
+        if self._pending:
+            await self._flush()
+
+    def _write(self, data: bytes) -> bool:
+        self._traffic.bytes_out += len(data)
+        if self._pending:
+            self._pending = bytes(self._pending) + data
+            return False
+        if self._socket is None:
+            self._pending = data
+            return False
+        try:
+            sent = self._socket.send_nowait(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._is_mute = True
+            return True
+        if sent == len(data):
+            return True
+        self._pending = memoryview(data)[sent:]
+        return False
+
+    async def _flush(self) -> None:
+        lock = self._lock
+        if lock is None:
+            lock = self._lock = trio.Lock()
+        try:
+            async with lock:
+                while self._pending:
+                    await self._write_some()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._is_mute = True
+            self._pending = b""
+        finally:
+            if self._lock is lock and not lock.locked():
+                self._lock = None
+
+    async def _write_some(self) -> None:
+        if self._socket is not None:
+            await self._socket.wait_send_all_might_not_block()
+            sent = self._socket.send_nowait(self._pending)
+            self._pending = memoryview(self._pending)[sent:] or b""
+            return
+        chunk, self._pending = self._pending, b""
+        is_whole = False
+        try:
+            await self._stream.send_all(chunk)
+            is_whole = True
+        finally:
+            if not is_whole:  # cancelled within a frame, perhaps: no other may follow
+                self._is_mute = True
+
+    # ------------------------------------------------------------------------------------- ending
+
+    async def close(
+        self, code: int = 1000, reason: str = "", deadline_s: float = CLOSE_DEADLINE_S
+    ) -> None:
+        """End the connection: what was sent, then a close frame, then wait for the peer's.
+
+        After `deadline_s` the socket is closed without it. May be called by any task and more than
+        once; the first close counts. A task in `receive` gets Closed."""
+        try:
+            with trio.move_on_after(deadline_s):
+                if self._reader.ending is None and self._close_sent is None:
+                    self._close_sent = (code, reason)
+                    self._say_close(code, reason)
+                    await self.drain()
+                if self._is_reading or self._is_finishing:
+                    await self._done_event().wait()
+                else:
+                    await self._read_out()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the socket at once, without a word. Does nothing when it is closed."""
+        self._is_mute = self._is_finishing = True
+        self._pending = b""
+        if self._reader.ending is None:
+            self._reader.ending = VANISHED
+        done = self._done_event()
+        if done.is_set():
+            return
+        done.set()
+        if self._socket is not None:
+            self._socket.close()
+        else:
+            trio.lowlevel.spawn_system_task(trio.aclose_forcefully, self._stream)
+
+    async def _read_out(self) -> None:
+        """Take the reader's part until the peer's close frame is there."""
+        self._is_reading = True
+        try:
+            while self._reader.ending is None:
+                await self._read()
+        finally:
+            self._is_reading = False
+        await self._finish()
+
+    def _say_close(self, code: int, reason: str) -> None:
+        if not self._is_mute:
+            self._write(close_frame(code, reason))
+
+    async def _finish(self) -> None:
+        """Answer what ended the connection and close the socket."""
+        if self._is_finishing:
+            await self._done_event().wait()
+            return
+        self._is_finishing = True
+        ending = self._reader.ending
+        assert ending is not None
+        try:
+            with trio.move_on_after(LINGER_S):
+                if ending is not VANISHED and self._close_sent is None:
+                    self._say_close(ending.code, ending.reason if ending.is_fault else "")
+                    await self.drain()
+                if ending.is_fault:
+                    await self._linger()
+        finally:
+            self.abort()
+
+    async def _linger(self) -> None:
+        try:
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(RECEIVE_BYTES):
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # gone is what we waited for
+
+    def _done_event(self) -> trio.Event:
+        if self._done is None:
+            self._done = trio.Event()
+        return self._done
+
+    def _closed(self) -> Closed:
+        ending = self._reader.ending
+        assert ending is not None
+        if self._close_sent is not None:
+            return Closed(*self._close_sent, ending.is_clean)
+        return Closed(ending.code, ending.reason, ending.is_clean)

@@ -20,6 +20,7 @@ from persistence.records import (
     Contact,
     Event,
     LoginSession,
+    Member,
     Membership,
     Outcome,
     Projection,
@@ -32,7 +33,6 @@ from persistence.records import (
     ThreadMeta,
     ThreadView,
     UserId,
-    Member,
 )
 
 

@@ -7,6 +7,7 @@ actor, which hears `Revoked` before the request is answered to anybody else.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -76,16 +77,16 @@ class Accounts(Actor):
     def on_receive(self, message: Any) -> None:
         match message:
             case Register():
-                self._run(message.device, message.request, self._register, message)
+                self._begin_request(message.device, message.request, self._register, message)
             case Login():
-                self._run(message.device, message.request, self._login, message)
+                self._begin_request(message.device, message.request, self._login, message)
             case Authenticate():
-                self._run(message.device, message.request, self._authenticate, message)
+                self._begin_request(message.device, message.request, self._authenticate, message)
             case AccountRequest():
                 verb = VERBS[message.verb]
-                self._run(message.device, message.caller.request, verb, self, message)
+                self._begin_request(message.device, message.caller.request, verb, self, message)
 
-    def _run(
+    def _begin_request(
         self, device: Device, request: int, work: Callable[..., Awaitable[Result]], *args: Any
     ) -> None:
         self._in_flight += 1
@@ -220,10 +221,9 @@ class Accounts(Actor):
         ref = self.system.whereis(session_name(uid))
         online: frozenset[SessionId] = frozenset((message.device.sid,))
         if ref is not None:
-            try:
+            # Between two incarnations only the asking device is known to be online.
+            with contextlib.suppress(CallError):
                 online |= await ref.call(OnlineSids(), timeout_s=ONLINE_DEADLINE_S)
-            except CallError:
-                pass  # between two incarnations: the asking device is online, of others nobody knows
         now_ms = self._services.wall_ms()
         sessions = [
             {"sid": session.sid, "device": session.device, "created": session.created_ms,
@@ -249,7 +249,7 @@ class Accounts(Actor):
     async def _revoke(
         self, message: AccountRequest, sids: set[SessionId], by: Device | None = None
     ) -> frozenset[SessionId]:
-        """Delete sessions, then have their sockets closed. The asking device's own `ok` goes first."""
+        """Delete sessions, then have their sockets closed; the asking device's `ok` goes first."""
         uid = message.caller.uid
         revoked = frozenset(await self._services.sessions.revoke(uid, sids))
         if revoked:
@@ -298,7 +298,7 @@ class Accounts(Actor):
 
     async def _privacy_set(self, message: AccountRequest) -> Result:
         uid, fields = message.caller.uid, message.fields
-        change: dict[str, Audience] = {}
+        change: dict[str, Any] = {}
         for name in ("last_seen", "receipts"):
             if fields.get(name) is not None:
                 if fields[name] not in tuple(Audience):

@@ -141,7 +141,7 @@ class Channel(Actor):
 
     # ------------------------------------------------------------------ life
 
-    async def on_start(self) -> None:
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
         await self._load()
         self._active_at = trio.current_time()
         self.send_after(self._services.times.channel_idle_s, _IDLE)

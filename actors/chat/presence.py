@@ -48,6 +48,8 @@ _TICK = "tick"
 class Presence(Actor):
     """Named `presence`. After a restart it knows nothing until the gateways' leases return."""
 
+    trap_exit = True  # so that a shutdown still writes the last-seen times
+
     def __init__(self, services: Services) -> None:
         super().__init__()
         self._services = services
@@ -64,7 +66,7 @@ class Presence(Actor):
     def on_start(self) -> None:
         self.send_every(TICK_S, _TICK)
 
-    async def on_stop(self) -> None:
+    async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
         await self._save(self._unsaved)
 
     def on_receive(self, message: Any) -> None:

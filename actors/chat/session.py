@@ -118,7 +118,7 @@ class Session(Actor):
     def on_start(self) -> None:
         self._wait_for_devices()
 
-    def on_receive(self, message: Any) -> None:
+    def on_receive(self, message: Any) -> Any:
         match message:
             case Deliver(events):
                 self._deliver(events)
@@ -421,7 +421,7 @@ class Session(Actor):
         if self.system.names.get(channel_name(request.thread)) is not None:
             self._give(request.thread, ReadPage(request))
         else:
-            self._task(request.caller, reading.cold_page, self._services, request, view)
+            self._answer_later(request.caller, reading.cold_page, self._services, request, view)
         return True
 
     def _page(self, page: Page) -> None:
@@ -442,27 +442,27 @@ class Session(Actor):
             )
             return reading.page_answer(events, hidden, page.head, more=page.more)
 
-        self._task(caller, fetch)
+        self._answer_later(caller, fetch)
 
     def _read(self, message: Any) -> None:
         services, uid = self._services, self._uid
         match message:
             case ThreadList(caller, limit, after):
-                self._task(caller, reading.thread_list, services, uid, limit, after)
+                self._answer_later(caller, reading.thread_list, services, uid, limit, after)
             case GroupInfo(caller, thread, after, limit):
-                self._task(caller, reading.group_info, services, uid, thread, after, limit)
+                self._answer_later(caller, reading.group_info, services, uid, thread, after, limit)
             case Sync(caller, cursors, limit):
-                self._task(caller, reading.sync, services, uid, cursors, limit)
+                self._answer_later(caller, reading.sync, services, uid, cursors, limit)
             case ThreadSet():
-                self._task(message.caller, self._thread_set, message)
+                self._answer_later(message.caller, self._thread_set, message)
             case HideMine():
-                self._task(message.caller, self._hide, message)
+                self._answer_later(message.caller, self._hide, message)
             case GroupCreate():
                 self._create_group(message)
             case _:
                 raise TypeError(f"a session does not understand {type(message).__name__}")
 
-    def _task(self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any) -> None:
+    def _answer_later(self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any) -> None:
         """Run a request that waits for the stores, and answer it."""
 
         def done(result: Outcome[Any]) -> None:

@@ -38,6 +38,7 @@ from actors.runtime.exits import (
     Normal,
     Shutdown,
     crash,
+    is_abnormal,
 )
 from actors.runtime.futures import Future, ReplySlot
 from actors.runtime.links import MonitorRef
@@ -86,7 +87,7 @@ class Actor(pykka.Actor):
     which the runtime calls."""
 
     trap_exit: ClassVar[bool] = False
-    """Exit signals become `Exit` messages; a shutdown from the supervisor runs `on_stop`."""
+    """Exit signals become `Exit` messages; one from the supervisor ends it through `on_stop`."""
     mailbox_max: ClassVar[int] = MAILBOX_MAX
     overflow: ClassVar[Overflow] = Overflow.REFUSE
     crash_on_ask_error: ClassVar[bool] = True
@@ -94,23 +95,23 @@ class Actor(pykka.Actor):
     pykka_registry: ClassVar[bool] = False
     """List the actor in pykka's global registry, whose operations take linear time."""
 
-    _is_async: ClassVar[bool] = False
+    _actor_is_async: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._is_async = inspect.iscoroutinefunction(cls.on_receive)
+        cls._actor_is_async = inspect.iscoroutinefunction(cls.on_receive)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # pykka's __init__ makes a UUID and a thread event for every actor; ours are made on demand.
         self.mailbox = Mailbox(self.mailbox_max)
         self.exit_reason: ExitReason | None = None
-        self._state = "new"
-        self._scheduled = False
-        self._handled = 0
-        self._started_s = 0.0
-        self._stopping: ExitReason | None = None
-        self._current: Future[Any] | None = None
-        self._own: dict[str, Any] = {}
+        self._actor_state = "new"
+        self._actor_scheduled = False
+        self._actor_handled = 0
+        self._actor_started_s = 0.0
+        self._actor_stopping: ExitReason | None = None
+        self._actor_current: Future[Any] | None = None
+        self._actor_own: dict[str, Any] = {}
 
     # ------------------------------------------------------------------ pykka's implementor hooks
 
@@ -126,7 +127,7 @@ class Actor(pykka.Actor):
         raise NotImplementedError("an actor is started by its system")
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> Ref:  # type: ignore[override]
+    def start(cls, *args: Any, **kwargs: Any) -> Ref:  
         """pykka's start: in the current system, without waiting for `on_start`."""
         from actors.runtime.system import current_system
 
@@ -148,24 +149,24 @@ class Actor(pykka.Actor):
 
     @property
     def system(self) -> ActorSystem:
-        return self._system
+        return self._actor_system
 
     @property
     def is_dead(self) -> bool:
-        return self._state == "dead"
+        return self._actor_state == "dead"
 
     def __str__(self) -> str:
         return str(self._actor_ref)
 
     def __repr__(self) -> str:
-        return f"<{self} {self._state}, {len(self.mailbox)} queued>"
+        return f"<{self} {self._actor_state}, {len(self.mailbox)} queued>"
 
     def bind(self, system: ActorSystem, ref: Ref) -> None:
         """The system introduces itself; called once, before the first turn."""
-        self._system = system
+        self._actor_system = system
         self._actor_ref = ref
-        self._state = "starting"
-        self._started_s = trio.current_time()
+        self._actor_state = "starting"
+        self._actor_started_s = trio.current_time()
         system.schedule(self)
 
     # ------------------------------------------------------------------ for the actor's own code
@@ -173,20 +174,20 @@ class Actor(pykka.Actor):
     def link(self, ref: Ref) -> None:
         """Tie this actor's end to another's. Linking to the dead delivers its end at once."""
         if ref.is_alive():
-            self._system.links.link(self.ref.id, ref.id)
+            self._actor_system.links.link(self.ref.id, ref.id)
         else:
             self.signal(ref.exit_reason or NORMAL, ref)
 
     def unlink(self, ref: Ref) -> None:
-        self._system.links.unlink(self.ref.id, ref.id)
+        self._actor_system.links.unlink(self.ref.id, ref.id)
 
     def monitor(self, ref: Ref) -> MonitorRef:
         """Hear `Down` once when `ref` ends; at once if it is dead."""
-        return self._system.monitor(self.ref, ref)
+        return self._actor_system.monitor(self.ref, ref)
 
     def demonitor(self, monitor: MonitorRef) -> None:
         """Hear nothing of it any more, even if it was on its way."""
-        self._system.links.demonitor(monitor)
+        self._actor_system.links.demonitor(monitor)
         control = self.mailbox.control
         if control:
             for item in list(control):
@@ -197,25 +198,25 @@ class Actor(pykka.Actor):
 
     def send_after(self, delay_s: float, message: Any) -> TimerRef:
         """Send this actor a message later. The timer ends with this incarnation."""
-        return self._system.timers.send_after(delay_s, self.ref, message)
+        return self._actor_system.timers.send_after(delay_s, self.ref, message)
 
     def send_every(self, period_s: float, message: Any) -> TimerRef:
-        return self._system.timers.send_after(period_s, self.ref, message, period_s)
+        return self._actor_system.timers.send_after(period_s, self.ref, message, period_s)
 
     def cancel_timer(self, timer: TimerRef) -> float | None:
         return timer.cancel()
 
     def stop(self, reason: ExitReason = NORMAL) -> None:
         """End after the current message, through `on_stop`."""
-        if self._stopping is None:
-            self._stopping = reason
-            self._system.schedule(self)
+        if self._actor_stopping is None:
+            self._actor_stopping = reason
+            self._actor_system.schedule(self)
 
     def defer_reply(self) -> ReplySlot:
         """Answer the current ask later; what the handler returns is then not the answer."""
-        assert self._current is not None, "there is no ask to answer"
-        slot = ReplySlot(self._current, self._system)
-        self._current = None
+        assert self._actor_current is not None, "there is no ask to answer"
+        slot = ReplySlot(self._actor_current, self._actor_system)
+        self._actor_current = None
         return slot
 
     def run_task(
@@ -228,11 +229,11 @@ class Actor(pykka.Actor):
         """Run something that waits, beside this actor; `on_done` gets its outcome in a turn of this
         actor, before traffic. It is cancelled when this incarnation ends."""
         task = TaskRef(label)
-        self._own.setdefault("tasks", set()).add(task)
-        self._system.nursery.start_soon(self._task, task, work, args, on_done)
+        self._actor_own.setdefault("tasks", set()).add(task)
+        self._actor_system.nursery.start_soon(self._actor_task, task, work, args, on_done)
         return task
 
-    async def _task(
+    async def _actor_task(
         self,
         task: TaskRef,
         work: Callable[..., Awaitable[Any]],
@@ -247,7 +248,7 @@ class Actor(pykka.Actor):
                 raise
             except BaseException as error:  # noqa: BLE001  (handed to on_done, which decides)
                 result = Error(error)
-        tasks = self._own.get("tasks")
+        tasks = self._actor_own.get("tasks")
         if tasks is not None:
             tasks.discard(task)
         if result is not None and not self.is_dead:
@@ -257,201 +258,201 @@ class Actor(pykka.Actor):
 
     def accept(self, message: Any) -> None:
         """Into the traffic lane, by the overflow policy."""
-        if self._system.is_foreign_thread():
-            self._system.from_thread(self.accept_quietly, message)
+        if self._actor_system.is_foreign_thread():
+            self._actor_system.from_thread(self.accept_quietly, message)
         elif not self.accept_quietly(message):
             raise MailboxFull(f"{self} has {len(self.mailbox)} messages waiting")
 
     def accept_quietly(self, message: Any) -> bool:
-        system = self._system
+        system = self._actor_system
         if system.is_foreign_thread():
             system.from_thread(self.accept_quietly, message)
             return True
-        if self._state == "dead":
+        if self._actor_state == "dead":
             system.dead_letter(self.ref, message)
             return False
-        if self.mailbox.put(message) or self._overflowed(message):
-            if not self._scheduled:
+        if self.mailbox.put(message) or self._actor_overflowed(message):
+            if not self._actor_scheduled:
                 system.schedule(self)
             return True
         system.dead_letter(self.ref, message)
         return False
 
-    def _overflowed(self, message: Any) -> bool:
+    def _actor_overflowed(self, message: Any) -> bool:
         """Apply the policy of a full mailbox; True if the sender need not care."""
         match self.overflow:
             case Overflow.REFUSE:
                 return False
             case Overflow.DROP_NEWEST:
-                self._system.dead_letter(self.ref, message)
+                self._actor_system.dead_letter(self.ref, message)
             case Overflow.DROP_OLDEST:
                 assert self.mailbox.traffic is not None
-                self._system.dead_letter(self.ref, self.mailbox.traffic.popleft())
+                self._actor_system.dead_letter(self.ref, self.mailbox.traffic.popleft())
                 self.mailbox.put(message)
             case Overflow.STOP_RECEIVER:
                 self.signal(Custom("mailbox_overflow"), None)
         return True
 
     def accept_control(self, item: Any) -> None:
-        if self._state != "dead":
+        if self._actor_state != "dead":
             self.mailbox.put_control(item)
-            self._system.schedule(self)
+            self._actor_system.schedule(self)
 
     def signal(self, reason: ExitReason | Kill, sender: Ref | None) -> None:
         """An exit signal arrives (OTP's table X1 to X9)."""
-        if self._system.is_foreign_thread():
-            self._system.from_thread(self.signal, reason, sender)
+        if self._actor_system.is_foreign_thread():
+            self._actor_system.from_thread(self.signal, reason, sender)
         elif self.is_dead:
             return
         elif isinstance(reason, Kill):
-            self._end_now(KILLED)
+            self._actor_end_now(KILLED)
         elif self.trap_exit:
-            if isinstance(reason, Shutdown) and sender is not None and sender is self._supervisor:
+            if sender is not None and sender is self._actor_supervisor:
                 self.accept_control(StopRequest(reason))
             else:
                 self.accept_control(Exit(sender, reason))
         elif not isinstance(reason, Normal) or sender is None or sender is self.ref:
-            self._end_now(reason)
+            self._actor_end_now(reason)
 
-    def _end_now(self, reason: ExitReason) -> None:
+    def _actor_end_now(self, reason: ExitReason) -> None:
         """End without hooks; after the current handler if that is running."""
-        if self._system.running is self:
-            self._own["killed"] = reason
+        if self._actor_system.running is self:
+            self._actor_own["killed"] = reason
         else:
-            self._terminate(reason)
+            self._actor_terminate(reason)
 
     @property
-    def _supervisor(self) -> Ref | None:
-        found: Ref | None = self._own.get("supervisor")
+    def _actor_supervisor(self) -> Ref | None:
+        found: Ref | None = self._actor_own.get("supervisor")
         return found
 
     def add_exit_callback(self, callback: Callable[[Ref, ExitReason], None]) -> Callable[[], None]:
         if self.exit_reason is not None:
             callback(self.ref, self.exit_reason)
             return lambda: None
-        callbacks = self._own.setdefault("on_exit", [])
+        callbacks = self._actor_own.setdefault("on_exit", [])
         callbacks.append(callback)
         return lambda: callbacks.remove(callback) if callback in callbacks else None
 
     def is_own_task(self) -> bool:
         """Whether the running task is this (async) actor's own."""
-        task = self._own.get("task")
+        task = self._actor_own.get("task")
         return task is not None and task is _current_task()
 
     def runtime_statistics(self) -> ActorStatistics:
-        age_s = trio.current_time() - self._started_s
-        return ActorStatistics(len(self.mailbox), self._handled, age_s, self._state)
+        age_s = trio.current_time() - self._actor_started_s
+        return ActorStatistics(len(self.mailbox), self._actor_handled, age_s, self._actor_state)
 
     # ------------------------------------------------------------------ turns
 
     def turn(self) -> int:
         """Handle some messages; how many. Called by the dispatcher, never by anybody else."""
-        self._scheduled = False
-        state = self._state
+        self._actor_scheduled = False
+        state = self._actor_state
         if state == "starting":
-            self._state = "initialising"
-            self._begin()
+            self._actor_state = "initialising"
+            self._actor_begin()
             return 1
         if state in ("dead", "stopping"):
             return 0
-        if self._is_async and state == "running":
-            return self._wake()
+        if self._actor_is_async and state == "running":
+            return self._actor_wake()
         handled = 0
         mailbox = self.mailbox
         while handled < TURN_MESSAGES_MAX:
-            if self._stopping is not None:
-                self._finish(self._stopping)
+            if self._actor_stopping is not None:
+                self._actor_finish(self._actor_stopping)
                 return handled
             if mailbox.control is not None:
-                self._handle_control(mailbox.next_control())
+                self._actor_handle_control(mailbox.next_control())
             elif state == "running" and mailbox.traffic is not None:
                 message = mailbox.traffic.popleft()
                 if not mailbox.traffic:
                     mailbox.traffic = None
-                self._handle(message)
+                self._actor_handle(message)
             else:
                 return handled
             handled += 1
-            if self._state == "dead":
+            if self._actor_state == "dead":
                 return handled
-        self._system.schedule(self)
+        self._actor_system.schedule(self)
         return handled
 
-    def _wake(self) -> int:
-        waiting: trio.Event | None = self._own.get("wake")
+    def _actor_wake(self) -> int:
+        waiting: trio.Event | None = self._actor_own.get("wake")
         if waiting is not None:
             waiting.set()
         return 1
 
-    def _begin(self) -> None:
+    def _actor_begin(self) -> None:
         try:
             result = self.on_start()
         except Ignore:
-            self._own["ignored"] = True
-            self._terminate(NORMAL)
+            self._actor_own["ignored"] = True
+            self._actor_terminate(NORMAL)
         except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-            self._fail(error)
+            self._actor_fail(error)
         else:
             if isinstance(result, CoroutineType):
-                self._spawn_hook(result, self._begun)
+                self._actor_spawn_hook(result, self._actor_begun)
             else:
-                self._begun(Value(None))
+                self._actor_begun(Value(None))
 
-    def _begun(self, result: Outcome[Any]) -> None:
+    def _actor_begun(self, result: Outcome[Any]) -> None:
         if self.is_dead:
             return
         match result:
             case Error(Ignore()):
-                self._own["ignored"] = True
-                self._terminate(NORMAL)
+                self._actor_own["ignored"] = True
+                self._actor_terminate(NORMAL)
             case Error(error):
-                self._fail(error)
+                self._actor_fail(error)
             case _:
-                if "killed" in self._own:
-                    self._terminate(self._own["killed"])
+                if "killed" in self._actor_own:
+                    self._actor_terminate(self._actor_own["killed"])
                     return
-                self._state = "running"
-                if self._is_async:
-                    self._system.nursery.start_soon(self._async_loop)
-                self._system.ready(self)
-                self._system.schedule(self)
+                self._actor_state = "running"
+                if self._actor_is_async:
+                    self._actor_system.nursery.start_soon(self._actor_async_loop)
+                self._actor_system.ready(self)
+                self._actor_system.schedule(self)
 
-    def _handle_control(self, item: Any) -> None:
+    def _actor_handle_control(self, item: Any) -> None:
         match item:
             case Done(callback, result):
-                self._run(callback, result)
+                self._actor_run(callback, result)
             case StopRequest(reason):
                 self.stop(reason)
             case _:
-                self._handle(item)
+                self._actor_handle(item)
 
-    def _handle(self, message: Any) -> None:
+    def _actor_handle(self, message: Any) -> None:
         """One message, in full: the handler, its answer, or the crash."""
-        self._handled += 1
-        system = self._system
+        self._actor_handled += 1
+        system = self._actor_system
         future: Future[Any] | None = None
         if type(message) is Ask:
             future, message = message.future, message.message
-            self._current = future
+            self._actor_current = future
         system.running = self
         try:
             if type(message) in _PYKKA:
-                result = self._handle_pykka(message)
+                result = self._actor_handle_pykka(message)
             else:
                 result = self.on_receive(message)
         except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
             system.running = None
-            self._handler_failed(error, future)
+            self._actor_handler_failed(error, future)
             return
         system.running = None
-        if future is not None and self._current is future:
-            self._current = None
+        if future is not None and self._actor_current is future:
+            self._actor_current = None
             if not future.resolve(result, None):
                 system.late_replies += 1
-        if "killed" in self._own:
-            self._terminate(self._own["killed"])
+        if "killed" in self._actor_own:
+            self._actor_terminate(self._actor_own["killed"])
 
-    def _handle_pykka(self, message: Any) -> Any:
+    def _actor_handle_pykka(self, message: Any) -> Any:
         match message:
             case pykka_messages.ProxyCall():
                 return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
@@ -463,62 +464,62 @@ class Actor(pykka.Actor):
             case _:
                 return self.stop()
 
-    def _run(self, callback: Callable[[Any], None], argument: Any) -> None:
-        self._system.running = self
+    def _actor_run(self, callback: Callable[[Any], None], argument: Any) -> None:
+        self._actor_system.running = self
         try:
             callback(argument)
         except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-            self._system.running = None
-            self._fail(error)
+            self._actor_system.running = None
+            self._actor_fail(error)
             return
-        self._system.running = None
-        if "killed" in self._own:
-            self._terminate(self._own["killed"])
+        self._actor_system.running = None
+        if "killed" in self._actor_own:
+            self._actor_terminate(self._actor_own["killed"])
 
-    def _handler_failed(self, error: BaseException, future: Future[Any] | None) -> None:
-        if future is not None and self._current is future and not self.crash_on_ask_error:
-            self._current = None
+    def _actor_handler_failed(self, error: BaseException, future: Future[Any] | None) -> None:
+        if future is not None and self._actor_current is future and not self.crash_on_ask_error:
+            self._actor_current = None
             future.resolve(None, error)
         else:
-            self._fail(error)
+            self._actor_fail(error)
 
     # ------------------------------------------------------------------ async actors
 
-    async def _async_loop(self) -> None:
+    async def _actor_async_loop(self) -> None:
         scope = trio.CancelScope()
-        self._own["scope"] = scope
-        self._own["task"] = trio.lowlevel.current_task()
+        self._actor_own["scope"] = scope
+        self._actor_own["task"] = trio.lowlevel.current_task()
         with scope:
             while not self.is_dead:
-                if self._stopping is not None:
-                    self._finish(self._stopping)
+                if self._actor_stopping is not None:
+                    self._actor_finish(self._actor_stopping)
                     return
                 if self.mailbox.control is not None:
-                    await self._handle_control_async(self.mailbox.next_control())
+                    await self._actor_handle_control_async(self.mailbox.next_control())
                 elif self.mailbox.traffic is not None:
                     message = self.mailbox.traffic.popleft()
                     if not self.mailbox.traffic:
                         self.mailbox.traffic = None
-                    await self._handle_async(message)
+                    await self._actor_handle_async(message)
                 else:
-                    self._own["wake"] = trio.Event()
-                    await self._own["wake"].wait()
+                    self._actor_own["wake"] = trio.Event()
+                    await self._actor_own["wake"].wait()
 
-    async def _handle_control_async(self, item: Any) -> None:
+    async def _actor_handle_control_async(self, item: Any) -> None:
         if isinstance(item, (Done, StopRequest)):
-            self._handle_control(item)
+            self._actor_handle_control(item)
         else:
-            await self._handle_async(item)
+            await self._actor_handle_async(item)
 
-    async def _handle_async(self, message: Any) -> None:
-        self._handled += 1
+    async def _actor_handle_async(self, message: Any) -> None:
+        self._actor_handled += 1
         future: Future[Any] | None = None
         if type(message) is Ask:
             future, message = message.future, message.message
-        self._current = future
+        self._actor_current = future
         try:
             if type(message) in _PYKKA:
-                result = self._handle_pykka(message)
+                result = self._actor_handle_pykka(message)
             else:
                 result = self.on_receive(message)
             if isinstance(result, CoroutineType):
@@ -526,59 +527,59 @@ class Actor(pykka.Actor):
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-            self._handler_failed(error, future)
+            self._actor_handler_failed(error, future)
             return
-        if future is not None and self._current is future:
-            self._current = None
+        if future is not None and self._actor_current is future:
+            self._actor_current = None
             if not future.resolve(result, None):
-                self._system.late_replies += 1
+                self._actor_system.late_replies += 1
 
     # ------------------------------------------------------------------ the end
 
-    def _fail(self, error: BaseException) -> None:
+    def _actor_fail(self, error: BaseException) -> None:
         """A hook or handler raised: `on_failure`, then the end."""
         if isinstance(error, trio.Cancelled):
             error = RuntimeError("a handler let a cancellation of its own escape")
         reason = crash(error)
-        self._system.log_crash(self, error)
-        self._last(reason, lambda: self.on_failure(type(error), error, error.__traceback__))
+        self._actor_system.log_crash(self, error)
+        self._actor_last(reason, lambda: self.on_failure(type(error), error, error.__traceback__))
 
-    def _finish(self, reason: ExitReason) -> None:
+    def _actor_finish(self, reason: ExitReason) -> None:
         """An intended end: `on_stop`, then the end."""
-        self._last(reason, self.on_stop)
+        self._actor_last(reason, self.on_stop)
 
-    def _last(self, reason: ExitReason, hook: Callable[[], Any]) -> None:
-        self._state = "stopping"
-        self._system.running = self
+    def _actor_last(self, reason: ExitReason, hook: Callable[[], Any]) -> None:
+        self._actor_state = "stopping"
+        self._actor_system.running = self
         try:
             result = hook()
         except BaseException as error:  # noqa: BLE001  (the end comes all the same)
-            self._system.log_crash(self, error)
+            self._actor_system.log_crash(self, error)
             reason, result = crash(error), None
         finally:
-            self._system.running = None
+            self._actor_system.running = None
         if isinstance(result, CoroutineType):
 
             def done(outcome: Outcome[Any]) -> None:
                 if isinstance(outcome, Error):
-                    self._system.log_crash(self, outcome.error)
-                    self._terminate(crash(outcome.error))
+                    self._actor_system.log_crash(self, outcome.error)
+                    self._actor_terminate(crash(outcome.error))
                 else:
-                    self._terminate(reason)
+                    self._actor_terminate(reason)
 
-            self._spawn_hook(result, done)
+            self._actor_spawn_hook(result, done)
         else:
-            self._terminate(reason)
+            self._actor_terminate(reason)
 
-    def _spawn_hook(
+    def _actor_spawn_hook(
         self, hook: CoroutineType[Any, Any, Any], done: Callable[[Outcome[Any]], None]
     ) -> None:
         """Run an async hook in a task that ends with the actor."""
 
         async def run() -> None:
             result: Outcome[Any] | None = None
-            scope = self._own["hook"] = trio.CancelScope()
-            if self._state == "stopping":
+            scope = self._actor_own["hook"] = trio.CancelScope()
+            if self._actor_state == "stopping":
                 scope.deadline = trio.current_time() + STOP_DEADLINE_S
             with scope:
                 try:
@@ -590,16 +591,16 @@ class Actor(pykka.Actor):
             if not self.is_dead:
                 done(result or Error(TimeoutError("the hook did not end in time")))
 
-        self._system.nursery.start_soon(run)
+        self._actor_system.nursery.start_soon(run)
 
-    def _terminate(self, reason: ExitReason) -> None:
+    def _actor_terminate(self, reason: ExitReason) -> None:
         """The end, exactly once, in the order the module gives."""
-        if self._state == "dead":
+        if self._actor_state == "dead":
             return
-        self._state = "dead"
+        self._actor_state = "dead"
         self.exit_reason = reason
-        system = self._system
-        own, self._own = self._own, {}
+        system = self._actor_system
+        own, self._actor_own = self._actor_own, {}
         system.release(self, forget=isinstance(reason, Normal | Shutdown) is not False)
         for task in own.get("tasks", ()):
             task.cancel()
@@ -607,9 +608,9 @@ class Actor(pykka.Actor):
             if scope is not None:
                 scope.cancel()
         error = CallError(reason)
-        if self._current is not None:
-            self._current.resolve(None, error)
-            self._current = None
+        if self._actor_current is not None:
+            self._actor_current.resolve(None, error)
+            self._actor_current = None
         for message in self.mailbox.drain():
             if type(message) is Ask:
                 is_stop = isinstance(message.message, pykka_messages._ActorStop)

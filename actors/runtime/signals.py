@@ -33,7 +33,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """The supervisor asks a trapping actor to end; `on_stop` runs."""
+    """The supervisor asks a trapping actor to end, or has ended itself; `on_stop` runs."""
 
     reason: ExitReason
 

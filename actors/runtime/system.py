@@ -115,7 +115,7 @@ class ActorSystem:
         if name is not None:
             self._registry.bind(name, ref)
         if supervisor is not None:
-            made._own["supervisor"] = supervisor
+            made._actor_own["supervisor"] = supervisor
         if link_to is not None:
             self.links.link(ref.id, link_to.id)
         if monitor_by is not None:
@@ -216,8 +216,8 @@ class ActorSystem:
 
     def schedule(self, actor: Actor) -> None:
         """Give this actor a turn soon."""
-        if not actor._scheduled:
-            actor._scheduled = True
+        if not actor._actor_scheduled:
+            actor._actor_scheduled = True
             self._queue.append(actor)
             if self._parked is not None:
                 trio.lowlevel.reschedule(self._parked)
@@ -339,7 +339,7 @@ class ActorSystem:
     async def stop(self, ref: Ref, timeout_s: float = STOP_DEADLINE_S) -> ExitReason | None:
         """Shut one actor down: ask, wait, kill."""
         for reason in (SHUTDOWN, KILL):
-            ref.exit(reason, ref._actor._supervisor)
+            ref.exit(reason, ref._actor._actor_supervisor)
             with trio.move_on_after(timeout_s):
                 return await ref.wait_exit()
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import trio
 import trio.testing
@@ -148,7 +148,7 @@ class FakeServer:
             except Cut:
                 await link.cut()
             self.links.remove(link)
-            nursery.cancel_scope.cancel()
+            # The reader task ends with the stream; a close under way still needs it.
 
     async def answer(self, link: FakeLink, frame: Frame) -> None:
         self.requests.append(frame)
@@ -166,6 +166,8 @@ class FakeServer:
             await link.send({"op": "ok", "id": frame["id"], **reply})
         elif op == "hb":
             await link.send({"op": "hb", "now": 0})
+        elif op == "bye":
+            self.nursery.start_soon(link.close, 1000)
 
     # ------------------------------------------------------------------------------- operations
 
@@ -240,8 +242,40 @@ class FakeServer:
             "reset": reset,
         }
 
+    # ------------------------------------------------------------------------- people and groups
+
+    people: ClassVar[list[Frame]] = [
+        {"uid": "u2", "user": "bob", "name": "Bob", "about": "", "avatar": ""},
+        {"uid": "u3", "user": "carol", "name": "Carol\x1b[31m", "about": "", "avatar": ""},
+    ]
+
+    def do_user_get(self, link: FakeLink, frame: Frame) -> Frame:
+        return {"users": [user for user in self.people if user["uid"] in frame["uids"]]}
+
+    def do_user_search(self, link: FakeLink, frame: Frame) -> Frame:
+        return {"users": [user for user in self.people if user["user"].startswith(frame["q"])]}
+
+    def do_contact_list(self, link: FakeLink, frame: Frame) -> Frame:
+        return {"contacts": [{**self.people[0], "alias": "Bobby", "blocked": False}], "v": 1}
+
+    def do_contact_add(self, link: FakeLink, frame: Frame) -> Frame:
+        [user] = [user for user in self.people if user["user"] == frame["user"]]
+        return {"contact": user}
+
+    def do_group_create(self, link: FakeLink, frame: Frame) -> Frame:
+        event = self.write("g1", e="thread", by="u1", name=frame["name"])
+        return {"thread": "g1", "seq": event["seq"], "ts": event["ts"]}
+
+    def do_group_info(self, link: FakeLink, frame: Frame) -> Frame:
+        members = [{"uid": uid, "role": "member", "join_seq": 1} for uid in ("u1", "u2", "u3")]
+        return {"info": {"thread": frame["thread"], "name": "Family"}, "members": members}
+
+    def do_presence(self, link: FakeLink, frame: Frame) -> Frame:
+        return {"st": {uid: {"on": True} for uid in frame["uids"]}, "v": 1, "next_ms": 10000}
+
     def info(self, thread: str) -> Frame:
         return {"thread": thread, "kind": "group", "name": thread, "head": len(self.logs[thread])}
 
     def do_thread_list(self, link: FakeLink, frame: Frame) -> Frame:
-        return {"threads": [self.info(thread) for thread in self.logs]}
+        listed = [thread for thread in self.logs if thread not in self.removed]
+        return {"threads": [self.info(thread) for thread in listed]}

@@ -17,9 +17,6 @@ const SILENT_BEATS = 3;
 /** A connection that lived this long was a good one: the next backoff starts from the first step. */
 const STABLE_MS = 5_000;
 
-const REFUSALS_FINAL = new Set(['bad_credentials', 'bad_request', 'name_taken', 'limit', 'conflict',
-  'too_large', 'totp_required']);
-
 export class Connection {
   #options;
   #socket = null;
@@ -32,10 +29,12 @@ export class Connection {
   #heardAt = 0;
   #liveAt = 0;
   #bye = null;
+  #entered = false;
   #hbMs = 4000;
 
   /** options: url, makeSocket(url, protocol), timers {set, clear}, ticker(ms, fn) → stop, random(),
-   *  now(), onStatus(link), onReady(reply), onEvent(event), onRefused(error), onHello(hello). */
+   *  now(), onHello(hello), onStatus(link), onReady(reply), onEvent(event), and onRefused(error):
+   *  the entry failed; true gives up, false tries again. */
   constructor(options) {
     this.#options = options;
   }
@@ -57,6 +56,11 @@ export class Connection {
     this.#clearTimer();
     this.#drop(new WireError('offline', 'disconnected'));
     this.#entry = null;
+  }
+
+  /** The owner could not get going on this connection: give it up and try another. */
+  fail() {
+    this.#lost(1006);
   }
 
   /** Skip the rest of the backoff. */
@@ -125,6 +129,7 @@ export class Connection {
   #connect() {
     this.#bye = null;
     this.#liveAt = 0;
+    this.#entered = false;
     this.#status('connecting');
     const socket = this.#options.makeSocket(this.#options.url, SUBPROTOCOL);
     this.#socket = socket;
@@ -186,7 +191,9 @@ export class Connection {
     const { op, ...fields } = this.#entry();
     try {
       const reply = await this.request(op, fields);
-      if (this.#socket === socket) this.#options.onReady(reply);
+      if (this.#socket !== socket) return;
+      this.#entered = true;
+      this.#options.onReady(reply);
     } catch (error) {
       if (this.#socket === socket) this.#refused(error);
     }
@@ -196,14 +203,17 @@ export class Connection {
   #refused(error) {
     if (error.code === 'token_invalid') {
       this.#end(4004);
-    } else if (REFUSALS_FINAL.has(error.code) || this.#options.onRefused(error)) {
-      this.#options.onRefused(error);
-      this.stop();
-      this.#status('idle');
-    } else {
+    } else if (!this.#givesUp(error)) {
       this.#drop(error);
       this.#again(error.retryMs || backoffMs(this.#attempt, this.#options.random));
     }
+  }
+
+  #givesUp(error) {
+    if (!this.#options.onRefused(error)) return false;
+    this.stop();
+    this.#status('idle');
+    return true;
   }
 
   #lost(code) {
@@ -211,8 +221,10 @@ export class Connection {
     const retryMs = this.#bye?.retry_ms ?? 0;
     this.#clearTimer();
     if (this.#liveAt && this.#options.now() - this.#liveAt >= STABLE_MS) this.#attempt = 0;
-    this.#drop(new WireError('offline', 'The connection was lost', { temporary: true }));
-    if (!this.#entry) return;
+    const lost = new WireError('offline', 'The server cannot be reached', { temporary: true });
+    const entered = this.#entered;
+    this.#drop(lost);
+    if (!this.#entry || (!entered && comesBack(final) && this.#givesUp(lost))) return;
     if (comesBack(final)) {
       this.#again(reconnectMs(final, retryMs, this.#attempt, this.#options.random));
     } else {

@@ -1,0 +1,246 @@
+"""The composition root: settings to a running service. The only module that sees everything.
+
+```
+root            one_for_one
+├─ storage      rest_for_one: journal (group commit over the stores)
+├─ directory    one_for_one: accounts, contacts, presence
+├─ channels     dynamic, transient, passivated when idle
+├─ sessions     dynamic, transient: one per user with a device online here
+└─ front        one_for_all: hub, main listener, ops listener
+```
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+import structlog
+import trio
+
+from actors.chat.accounts import Accounts
+from actors.chat.channel import Channel
+from actors.chat.contacts import Contacts
+from actors.chat.journal import Journal
+from actors.chat.passwords import Passwords
+from actors.chat.presence import Presence
+from actors.chat.services import (
+    ACCOUNTS,
+    CONTACTS,
+    JOURNAL,
+    PRESENCE,
+    ChatLimits,
+    ChatTimes,
+    Services,
+)
+from actors.chat.session import Session
+from actors.runtime import Actor, ActorSystem, Ref, open_system
+from gateway.config import Settings
+from gateway.hub import Hub
+from gateway.listeners import Listener
+from gateway.metrics import Metrics
+from gateway.pages import Pages
+from gateway.server import Server, ServerSettings
+from gateway.transport import WebSocketTransport
+from persistence.records import ThreadId, UserId
+from persistence.sqlite import SqliteStores, open_sqlite
+from supervision import (
+    Backoff,
+    ChildSpec,
+    DynamicSupervisor,
+    Restart,
+    SpawnerHandle,
+    Strategy,
+    Supervisor,
+    SupervisorSpec,
+)
+
+logger = structlog.get_logger("app")
+
+HUB = "hub"
+CHANNELS, SESSIONS = "channels", "sessions"
+CHANNELS_MAX = 200_000
+"""Live channels on one node: at some 20 KB each, what a 4 GB process can hold."""
+
+INTENSITY, PERIOD_S = 20, 10.0
+"""Restarts a supervisor of the fixed part may spend before it gives up and its parent acts. A node
+whose journal crashes twice a second for ten seconds has a fault that restarting does not mend."""
+
+CHILD_INTENSITY, CHILD_PERIOD_S, RETIRE_S = 10, 10.0, 5.0
+"""A channel or session that crashes more often than this is retired alone, for a while."""
+
+FAST = Backoff(min_s=0.005, max_s=1.0)
+"""The first restart is immediate for a client; a persisting fault backs off to one a second."""
+
+START_DEADLINE_S = 30.0
+
+
+@dataclass(slots=True)
+class App:
+    """A running service: what tests and the command line hold of it."""
+
+    settings: Settings
+    system: ActorSystem
+    stores: SqliteStores
+    root: Ref
+    server: Server
+    metrics: Metrics
+    ops_url: str | None = None
+
+    @property
+    def url(self) -> str:
+        return _url(self.server.address)
+
+    async def drain(self) -> None:
+        """Say goodbye to every client, then end the tree from the front backwards."""
+        hub = self.system.whereis(HUB)
+        if hub is not None:
+            await hub._actor.drain()  # noqa: SLF001  (the root may reach into its own parts)
+        await self.system.stop(self.root)
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def wall_ms() -> int:
+    """Milliseconds since the epoch. For `ts` fields only."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, *, rng: random.Random | None = None, clock_ms: Callable[[], int] = wall_ms
+) -> AsyncIterator[App]:
+    """Everything started and listening. Leaving it ends the tree and closes the stores.
+
+    Raises `DataDirectoryInUse`, `Corrupt`, or `OSError` if an address cannot be bound."""
+    rng = rng or random.Random()
+    metrics = Metrics()
+    async with open_sqlite(settings.data) as stores, open_system(rng, settings.node) as system:
+        services = make_services(settings, stores, system, clock_ms)
+        server = make_server(settings, system)
+        await server.bind()
+        try:
+            spec = tree(settings, services, metrics, server, rng)
+            root = await system.start(Supervisor, spec, name="root", timeout_s=START_DEADLINE_S)
+            assert root is not None
+            app = App(settings, system, stores, root, server, metrics)
+            yield app
+            if root.is_alive():
+                await system.stop(root)
+        finally:
+            server.close()
+
+
+def make_server(settings: Settings, system: ActorSystem) -> Server:
+    """The main port: WebSockets to the hub, everything else to the pages."""
+
+    async def on_websocket(transport: WebSocketTransport) -> None:
+        hub = system.whereis(HUB)
+        if hub is not None:
+            await hub._actor.serve(transport)  # noqa: SLF001  (the root may reach into its parts)
+
+    limits = settings.limits
+    return Server(
+        ServerSettings(
+            host=settings.host,
+            port=settings.port,
+            frame_bytes=limits.frame_bytes,
+            sockets=limits.sockets,
+            sockets_per_address=limits.sockets_per_address,
+            allowed_origins=settings.allowed_origins,
+        ),
+        on_websocket,
+        Pages().respond,
+    )
+
+
+def make_services(
+    settings: Settings, stores: SqliteStores, system: ActorSystem, clock_ms: Callable[[], int]
+) -> Services:
+    limits = settings.limits
+    return Services(
+        accounts=stores.accounts,
+        sessions=stores.sessions,
+        contacts=stores.contacts,
+        threads=stores.threads,
+        log=stores.log,
+        channels=SpawnerHandle(system, CHANNELS),
+        session_actors=SpawnerHandle(system, SESSIONS),
+        wall_ms=clock_ms,
+        limits=ChatLimits(
+            group_members=limits.group_members,
+            history_events=limits.history_events,
+            sync_threads=limits.sync_threads,
+            sync_events=limits.sync_events,
+            sessions=limits.sessions,
+            login_failures_per_min=limits.login_failures_per_min,
+            presence_interval_ms=limits.presence_interval_ms,
+        ),
+        times=ChatTimes(gateway_silence_s=settings.offline_ms / 1000),
+    )
+
+
+def tree(
+    settings: Settings, services: Services, metrics: Metrics, server: Server, rng: random.Random
+) -> SupervisorSpec:
+    """The whole tree, as in the module's picture."""
+    passwords = Passwords(cheap=settings.argon2_cost == "test")
+    directory = _fixed(
+        Strategy.ONE_FOR_ONE,
+        ChildSpec(ACCOUNTS, Accounts, (services, passwords), name=ACCOUNTS, backoff=FAST),
+        ChildSpec(CONTACTS, Contacts, (services,), name=CONTACTS, backoff=FAST),
+        ChildSpec(PRESENCE, Presence, (services,), name=PRESENCE, backoff=FAST),
+    )
+    storage = _fixed(
+        Strategy.REST_FOR_ONE,
+        ChildSpec(JOURNAL, Journal, (services.log,), name=JOURNAL, backoff=FAST),
+    )
+    hub = (settings, metrics, services.session_actors, services.wall_ms, rng)
+    front = _fixed(
+        Strategy.ONE_FOR_ALL,
+        ChildSpec(HUB, Hub, hub, name=HUB, backoff=FAST),
+        ChildSpec("listener", Listener, (server,), name="listener", backoff=FAST),
+    )
+
+    def channel(name: str) -> ChildSpec:
+        thread = ThreadId(name.removeprefix("channel:"))
+        return _on_demand(name, Channel, thread, services)
+
+    def session(name: str) -> ChildSpec:
+        return _on_demand(name, Session, UserId(name.removeprefix("session:")), services)
+
+    return _fixed(
+        Strategy.ONE_FOR_ONE,
+        _part("storage", storage),
+        _part("directory", directory),
+        _spawner(CHANNELS, channel, CHANNELS_MAX),
+        _spawner(SESSIONS, session, settings.limits.sockets),
+        _part("front", front),
+    )
+
+
+def _fixed(strategy: Strategy, *children: ChildSpec) -> SupervisorSpec:
+    return SupervisorSpec(strategy, INTENSITY, PERIOD_S, children=children)
+
+
+def _part(name: str, spec: SupervisorSpec) -> ChildSpec:
+    return ChildSpec(
+        name, Supervisor, (spec,), name=name, kind="supervisor", shutdown_s=None, backoff=FAST
+    )
+
+
+def _spawner(name: str, factory: Callable[[str], ChildSpec], max_children: int) -> ChildSpec:
+    windows = {"intensity": CHILD_INTENSITY, "period_s": CHILD_PERIOD_S, "retire_s": RETIRE_S}
+    return ChildSpec(
+        name, DynamicSupervisor, (factory,), {"max_children": max_children} | windows,
+        name=name, kind="supervisor", shutdown_s=None, backoff=FAST,
+    )  # fmt: skip
+
+
+def _on_demand(name: str, actor: type[Actor], *args: object) -> ChildSpec:
+    return ChildSpec(name, actor, args, name=name, restart=Restart.TRANSIENT, backoff=FAST)

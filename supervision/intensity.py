@@ -1,0 +1,29 @@
+"""The restart window: how many restarts within a period are still normal.
+
+OTP's rule (supervisor(3)): a supervisor gives up when more than `intensity` restarts happen within
+`period`. Attempts that fail to start count too; a group restart costs one. The clock is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Restarts admitted within the last `period_s`, oldest first."""
+
+    intensity: int
+    period_s: float
+    restarts_s: tuple[float, ...] = ()
+
+    def admit(self, now_s: float) -> Window | None:
+        """The window after one more restart at `now_s`; None if that is one too many."""
+        recent = tuple(at for at in self.restarts_s if now_s - at <= self.period_s)
+        if len(recent) >= self.intensity:
+            return None
+        return Window(self.intensity, self.period_s, (*recent, now_s))
+
+    def used(self, now_s: float) -> int:
+        """How many restarts count at `now_s`."""
+        return sum(1 for at in self.restarts_s if now_s - at <= self.period_s)

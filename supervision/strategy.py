@@ -1,0 +1,84 @@
+"""What to do when a child ends, as a pure function.
+
+`plan(children, exited, reason) → Plan` says whom to stop (in which order), whom to start again, whom
+to forget, and whether the supervisor itself should end. The supervisor carries it out and decides
+nothing (supervisor(3); laws L11, L12, L16, L17 of its test suite).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from supervision.spec import AutoShutdown, Restart, Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class ChildView:
+    """What a decision needs to know of a child. `alive`: it runs, starts, or waits for a restart."""
+
+    id: str
+    restart: Restart
+    significant: bool = False
+    alive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`stop` in this order, then `start` in that; `forget` first. `restarts`: it costs one restart."""
+
+    stop: tuple[str, ...] = ()
+    start: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+    restarts: bool = False
+    shut_down: bool = False
+
+
+def is_restarted(restart: Restart, *, abnormal: bool) -> bool:
+    """Whether a child of this type comes back."""
+    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and abnormal)
+
+
+def plan(
+    strategy: Strategy,
+    auto_shutdown: AutoShutdown,
+    children: Sequence[ChildView],
+    exited: str,
+    *,
+    abnormal: bool,
+) -> Plan:
+    """What follows from the end of child `exited`. `children` are all, in start order."""
+    index = next(i for i, child in enumerate(children) if child.id == exited)
+    child = children[index]
+    if not is_restarted(child.restart, abnormal=abnormal):
+        forget = (exited,) if child.restart is Restart.TEMPORARY else ()
+        return Plan(forget=forget, shut_down=_shuts_down(auto_shutdown, children, child))
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
+            affected: Sequence[ChildView] = (child,)
+        case Strategy.ONE_FOR_ALL:
+            affected = children
+        case Strategy.REST_FOR_ONE:
+            affected = children[index:]
+    others = [other for other in affected if other.id != exited]
+    return Plan(
+        stop=tuple(other.id for other in reversed(others) if other.alive),
+        start=tuple(each.id for each in affected if each.restart is not Restart.TEMPORARY),
+        forget=tuple(other.id for other in others if other.restart is Restart.TEMPORARY),
+        restarts=True,
+    )
+
+
+def _shuts_down(
+    auto_shutdown: AutoShutdown, children: Sequence[ChildView], exited: ChildView
+) -> bool:
+    if not exited.significant:
+        return False
+    match auto_shutdown:
+        case AutoShutdown.NEVER:
+            return False
+        case AutoShutdown.ANY_SIGNIFICANT:
+            return True
+        case AutoShutdown.ALL_SIGNIFICANT:
+            others = (c for c in children if c.significant and c.id != exited.id)
+            return not any(other.alive for other in others)
