@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 import structlog
 import trio
 
@@ -41,9 +42,13 @@ from gateway.config import Settings
 from gateway.hub import Hub
 from gateway.listeners import Listener
 from gateway.metrics import Metrics
-from gateway.pages import Pages
+from gateway.ops import Ops
+from gateway.ops_backend import Backend
+from gateway.pages import load_pages
 from gateway.server import Server, ServerSettings
 from gateway.transport import WebSocketTransport
+from gateway.wire import codec
+from gateway.wire.codes import CloseCode
 from persistence.records import ThreadId, UserId
 from persistence.sqlite import SqliteStores, open_sqlite
 from supervision import (
@@ -75,6 +80,10 @@ FAST = Backoff(min_s=0.005, max_s=1.0)
 """The first restart is immediate for a client; a persisting fault backs off to one a second."""
 
 START_DEADLINE_S = 30.0
+RESTART_RETRY_MS = 500
+"""A socket that arrives while the front restarts comes back after this."""
+OPS_SOCKETS_MAX = 64
+"""Operators and scrapers at the same time."""
 
 
 @dataclass(slots=True)
@@ -86,18 +95,24 @@ class App:
     stores: SqliteStores
     root: Ref
     server: Server
+    ops: Server | None
     metrics: Metrics
-    ops_url: str | None = None
+    backend: Backend
 
     @property
     def url(self) -> str:
         return _url(self.server.address)
 
+    @property
+    def ops_url(self) -> str | None:
+        return None if self.ops is None else _url(self.ops.address)
+
     async def drain(self) -> None:
         """Say goodbye to every client, then end the tree from the front backwards."""
+        self.backend.drain()
         hub = self.system.whereis(HUB)
         if hub is not None:
-            await hub._actor.drain()  # noqa: SLF001  (the root may reach into its own parts)
+            await hub_of(hub).drain()
         await self.system.stop(self.root)
 
 
@@ -122,27 +137,58 @@ async def open_app(
     metrics = Metrics()
     async with open_sqlite(settings.data) as stores, open_system(rng, settings.node) as system:
         services = make_services(settings, stores, system, clock_ms)
-        server = make_server(settings, system)
+        backend = Backend(system, metrics)
+        server = make_server(settings, system, metrics)
         await server.bind()
+        ops = await bind_ops(settings, backend)
         try:
-            spec = tree(settings, services, metrics, server, rng)
+            spec = tree(
+                settings, services, metrics, [server] if ops is None else [server, ops], rng
+            )
             root = await system.start(Supervisor, spec, name="root", timeout_s=START_DEADLINE_S)
             assert root is not None
-            app = App(settings, system, stores, root, server, metrics)
-            yield app
+            metrics.watch("store", stores.statistics)
+            metrics.watch("server", server.statistics)
+            yield App(settings, system, stores, root, server, ops, metrics, backend)
             if root.is_alive():
                 await system.stop(root)
         finally:
             server.close()
+            if ops is not None:
+                ops.close()
 
 
-def make_server(settings: Settings, system: ActorSystem) -> Server:
+async def bind_ops(settings: Settings, backend: Backend) -> Server | None:
+    """The ops port. If nobody chose its address and that is taken, any free port will do: two
+    servers on one machine must not need a flag."""
+    if settings.ops is None:
+        return None
+    host, port = settings.ops
+    loopback = host == "localhost" or ip_address(host).is_loopback
+    ops = Ops(backend, lab=settings.lab, loopback=loopback)
+    for candidate in (port, 0):
+        settings_ = ServerSettings(host=host, port=candidate, sockets=1, undecided=OPS_SOCKETS_MAX)
+        server = Server(settings_, None, ops.handle)
+        try:
+            await server.bind()
+        except OSError:
+            if candidate == 0 or not settings.ops_may_move:
+                raise
+        else:
+            return server
+    return None
+
+
+def make_server(settings: Settings, system: ActorSystem, metrics: Metrics) -> Server:
     """The main port: WebSockets to the hub, everything else to the pages."""
 
     async def on_websocket(transport: WebSocketTransport) -> None:
         hub = system.whereis(HUB)
-        if hub is not None:
-            await hub._actor.serve(transport)  # noqa: SLF001  (the root may reach into its parts)
+        if hub is None:  # between two incarnations of the front
+            transport.try_send([codec.bye(CloseCode.DRAIN, retry_ms=RESTART_RETRY_MS)])
+            await transport.close(CloseCode.DRAIN, CloseCode.DRAIN.meaning)
+        else:
+            await hub_of(hub).serve(transport)
 
     limits = settings.limits
     return Server(
@@ -152,11 +198,19 @@ def make_server(settings: Settings, system: ActorSystem) -> Server:
             frame_bytes=limits.frame_bytes,
             sockets=limits.sockets,
             sockets_per_address=limits.sockets_per_address,
-            allowed_origins=settings.allowed_origins,
+            allowed_origins=settings.origins,
         ),
         on_websocket,
-        Pages().respond,
+        load_pages().handle,
+        metrics.traffic,
     )
+
+
+def hub_of(ref: Ref) -> Hub:
+    """The hub itself: sockets are handed to it as objects, which no message could carry."""
+    hub = ref._actor  # noqa: SLF001  (the root may reach into its own parts)
+    assert isinstance(hub, Hub)
+    return hub
 
 
 def make_services(
@@ -186,7 +240,11 @@ def make_services(
 
 
 def tree(
-    settings: Settings, services: Services, metrics: Metrics, server: Server, rng: random.Random
+    settings: Settings,
+    services: Services,
+    metrics: Metrics,
+    servers: Sequence[Server],
+    rng: random.Random,
 ) -> SupervisorSpec:
     """The whole tree, as in the module's picture."""
     passwords = Passwords(cheap=settings.argon2_cost == "test")
@@ -204,7 +262,10 @@ def tree(
     front = _fixed(
         Strategy.ONE_FOR_ALL,
         ChildSpec(HUB, Hub, hub, name=HUB, backoff=FAST),
-        ChildSpec("listener", Listener, (server,), name="listener", backoff=FAST),
+        *(
+            ChildSpec(name, Listener, (server,), name=name, backoff=FAST)
+            for name, server in zip(("listener", "ops"), servers, strict=False)
+        ),
     )
 
     def channel(name: str) -> ChildSpec:

@@ -184,21 +184,23 @@ class Chat:
 
     def _note_receipt(self, event: Event) -> None:
         """Tell when one's newest message of the open chat got further."""
-        thread, user = event["thread"], event["user"]
-        if user == self._client.uid:
-            return
-        read, recv = event.get("read") or 0, event.get("recv") or 0
-        for table, seq in ((self._read, read), (self._recv, max(recv, read))):
-            upto = table.setdefault(thread, {})
-            upto[user] = max(upto.get(user, 0), seq)
+        thread = event["thread"]
+        self._got_to(thread, event["user"], event.get("recv") or 0, event.get("read") or 0)
         mine = self._mine.get(thread)
         if mine is None:
             return
-        state = ticks(mine, self._recv[thread], self._read[thread])
+        state = ticks(mine, self._recv.get(thread, {}), self._read.get(thread, {}))
         if state != self._ticks.get(thread):
             self._ticks[thread] = state
             if thread == self._open:
                 self._note(f"      #{mine} {state}")
+
+    def _got_to(self, thread: str, user: str, recv: int, read: int) -> None:
+        if user == self._client.uid:
+            return
+        for table, seq in ((self._read, read), (self._recv, max(recv, read))):
+            upto = table.setdefault(thread, {})
+            upto[user] = max(upto.get(user, 0), seq)
 
     def _show_connection(self, event: Event) -> None:
         if event["state"] == "live":
@@ -268,7 +270,21 @@ class Chat:
         self._open = thread
         self._shown.pop(thread, None)
         self._print(f"── {self._names.title_of(thread)}", BOLD)
+        await self._learn_receipts(thread)
         await self._history("")
+
+    async def _learn_receipts(self, thread: str) -> None:
+        """How far the others were when nobody was looking, as far as the server says."""
+        if thread.startswith("d:"):
+            infos = [info for info in await self._client.list_threads() if info["thread"] == thread]
+            uptos = [
+                (self._names.peer(thread), i.get("peer_recv"), i.get("peer_read")) for i in infos
+            ]
+        else:
+            members = await self._client.group_members(thread)
+            uptos = [(m["uid"], m.get("recv"), m.get("read")) for m in members]
+        for user, recv, read in uptos:
+            self._got_to(thread, user, recv or 0, read or 0)
 
     async def _history(self, count: str) -> None:
         thread = self._current()

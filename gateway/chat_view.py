@@ -89,7 +89,7 @@ def _deletion(event: Event, name_of: NameOf) -> str:
 
 
 def _reaction(event: Event, name_of: NameOf) -> str:
-    verb = "reacts" if event.get("on", True) else "takes back"
+    verb = "reacted" if event.get("on", True) else "took back"
     return f"{name_of(event['from'])} {verb} {one_line(event['emoji'], 16)} to #{event['target']}"
 
 
@@ -105,7 +105,8 @@ def _membership(event: Event, name_of: NameOf) -> str:
         case "join":
             return f"— {user} joined"
         case _:
-            return f"— {user} is now {one_line(str(event.get('role', 'member')), 16)}"
+            verb = "are" if user == "you" else "is"
+            return f"— {user} {verb} now {one_line(str(event.get('role', 'member')), 16)}"
 
 
 def _thread(event: Event, name_of: NameOf) -> str:

@@ -7,7 +7,7 @@ the terminal client does not open a store.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,19 +42,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, arguments: list[str]) -> int:
+    run: Callable[[Sequence[str]], int]
     match command:
         case "serve":
-            from gateway.serving import main as run
-        case "backup" | "migrate":
-            from gateway.maintenance import backup, migrate
+            from gateway import serving
 
-            run = backup if command == "backup" else migrate
+            run = serving.main
+        case "backup" | "migrate":
+            from gateway import maintenance
+
+            run = maintenance.backup if command == "backup" else maintenance.migrate
         case "tree":
-            from gateway.tree_view import main as run
+            from gateway import tree_view
+
+            run = tree_view.main
         case "chat":
-            from gateway.chat import main as run
+            from gateway import chat
+
+            run = chat.main
         case _:
-            from gateway.bench import main as run
+            from gateway import bench
+
+            run = bench.main
     try:
         return run(arguments)
     except KeyboardInterrupt:

@@ -22,7 +22,12 @@ import structlog
 import trio
 
 from actors.chat.channel_state import with_cid
-from actors.chat.messages import Attach, Code, Done, LoggedIn, Published, Refused, Result
+from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.messages import (
+    Attach,
+    LoggedIn,
+    Published,
+)
 from gateway.requests import ROUTES, Context, Route, Target
 from gateway.outbox import Outbox
 from gateway.wire import codec, frames
@@ -137,9 +142,12 @@ class Connection:
             for payload in payloads:
                 self._take(payload)
             self._advance()
-            while self._is_crowded() and self.phase is not Phase.CLOSING:
-                self._room = trio.Event()
-                await self._room.wait()
+            await self._until_room()
+
+    async def _until_room(self) -> None:
+        while self._is_crowded() and self.phase is not Phase.CLOSING:
+            self._room = trio.Event()
+            await self._room.wait()
 
     def _is_crowded(self) -> bool:
         """Too much is unanswered or unread: no further request is read."""
@@ -319,7 +327,9 @@ class Connection:
                 self.close(CloseCode.TOKEN_INVALID, CloseCode.TOKEN_INVALID.meaning)
         elif id_ is not None:
             self._reply(codec.ok(id_, result.fields))
+        outcome = "ok" if isinstance(result, Done) else result.code.value
         self._hub.metrics.requests += 1
+        self._hub.metrics.answered(str(pending.frame.__struct_config__.tag), outcome)
         self._advance()
 
     def deliver(self, event: Published) -> None:

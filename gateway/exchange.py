@@ -177,7 +177,7 @@ class _Exchange:
 
     async def respond(self, request: Request, response: Response, *, is_last: bool) -> None:
         headers = [("date", formatdate(usegmt=True)), *response.headers]
-        if response.chunks is None:
+        if response.chunks is None and response.status != HTTPStatus.NOT_MODIFIED:
             headers.append(("content-length", str(len(response.body))))
         if is_last:
             headers.append(("connection", "close"))

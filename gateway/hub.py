@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import trio
 
-from actors.chat.messages import Detach, Lease, UserDown, UserUp, session_name
+from actors.chat.messages import (Detach, Lease, UserDown, UserUp, session_name,)
 from actors.runtime import Actor, Down, NameUp, Ref, Spawner
 from gateway.config import Settings
 from gateway.connection import Connection, Transport

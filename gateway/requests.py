@@ -15,8 +15,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from actors.chat import messages
-from actors.chat.messages import OWN_CID_PREFIX, Caller, Code, Device, Refused
+from actors.chat import commands, messages
+from actors.chat.answers import Code, Refused
+from actors.chat.messages import (OWN_CID_PREFIX, Caller, Device,)
 from gateway.wire import frames, limits
 from gateway.wire.limits import Limits
 from persistence.records import ClientId, Role, ThreadId, UserId
@@ -129,13 +130,13 @@ def _send(frame: frames.Send, context: Context) -> Any:
     if frame.file is not None:
         return Refused(Code.BAD_REQUEST, "file: this server keeps no files")
     mentions = tuple(UserId(uid) for uid in frame.mentions or ())
-    command = messages.Send(frame.text, frame.reply_to, mentions)
+    command = commands.Send(frame.text, frame.reply_to, mentions)
     people = () if frame.to is None else (frame.to,)
     return _submit(frame.thread, command, context, frame.cid, people)
 
 
 def _edit(frame: frames.Edit, context: Context) -> Any:
-    command = messages.Edit(frame.seq, frame.text)
+    command = commands.Edit(frame.seq, frame.text)
     refused = _check_text(frame.text, context.limits)
     return refused or _submit(frame.thread, command, context, frame.cid)
 
@@ -156,7 +157,7 @@ def _delete(frame: frames.Delete, context: Context) -> Any:
         return Refused(Code.LIMIT, f"seqs: at most {DELETE_SEQS_MAX}")
     if frame.for_ == "me":
         return messages.HideMine(context.caller, ThreadId(frame.thread), seqs)
-    return _submit(frame.thread, messages.DeleteForAll(seqs), context)
+    return _submit(frame.thread, commands.DeleteForAll(seqs), context)
 
 
 def _react(frame: frames.React, context: Context) -> Any:
@@ -164,12 +165,12 @@ def _react(frame: frames.React, context: Context) -> Any:
         return Refused(Code.BAD_REQUEST, "emoji: must not be empty")
     if len(frame.emoji) > EMOJI_CHARS_MAX:
         return Refused(Code.TOO_LARGE, f"emoji: at most {EMOJI_CHARS_MAX} characters")
-    return _submit(frame.thread, messages.React(frame.seq, frame.emoji, frame.on), context)
+    return _submit(frame.thread, commands.React(frame.seq, frame.emoji, frame.on), context)
 
 
 def _submit(
     thread: str | None,
-    command: messages.Command,
+    command: commands.Command,
     context: Context,
     cid: str | None = None,
     people: tuple[str, ...] = (),
@@ -230,7 +231,7 @@ def _group_update(frame: frames.GroupUpdate, context: Context) -> Any:
         return refused
     if frame.name is None and frame.about is None and frame.avatar is None:
         return Refused(Code.BAD_REQUEST, "name: give name, about or avatar")
-    command = messages.UpdateGroup(frame.name, frame.about, frame.avatar)
+    command = commands.UpdateGroup(frame.name, frame.about, frame.avatar)
     return _submit(frame.thread, command, context)
 
 
@@ -240,25 +241,25 @@ def _group_add(frame: frames.GroupAdd, context: Context) -> Any:
         return Refused(Code.BAD_REQUEST, "users: must not be empty")
     if len(people) > context.limits.group_members:
         return Refused(Code.LIMIT, f"users: at most {context.limits.group_members}")
-    return _submit(frame.thread, messages.AddMembers(()), context, people=people)
+    return _submit(frame.thread, commands.AddMembers(()), context, people=people)
 
 
 def _group_remove(frame: frames.GroupRemove, context: Context) -> Any:
-    command = messages.RemoveMember(UserId(""))
+    command = commands.RemoveMember(UserId(""))
     return _submit(frame.thread, command, context, people=(frame.user,))
 
 
 def _group_role(frame: frames.GroupRole, context: Context) -> Any:
-    command = messages.SetRole(UserId(""), Role(frame.role))
+    command = commands.SetRole(UserId(""), Role(frame.role))
     return _submit(frame.thread, command, context, people=(frame.user,))
 
 
 def _group_leave(frame: frames.GroupLeave, context: Context) -> Any:
-    return _submit(frame.thread, messages.LeaveGroup(), context)
+    return _submit(frame.thread, commands.LeaveGroup(), context)
 
 
 def _group_delete(frame: frames.GroupDelete, context: Context) -> Any:
-    return _submit(frame.thread, messages.DeleteGroup(), context)
+    return _submit(frame.thread, commands.DeleteGroup(), context)
 
 
 def _group_info(frame: frames.GroupInfo, context: Context) -> Any:

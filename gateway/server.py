@@ -43,7 +43,7 @@ ACCEPTS_PER_TURN: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1
 """How long accepting pauses when the process or the machine is out of files or memory."""
 UNDECIDED_MAX: Final = 4_096
-"""Connections on which HTTP is spoken; above it the oldest goes, most likely one kept alive."""
+"""Enough for a crowd that comes back at once: each is decided within a millisecond."""
 REFUSALS_MAX: Final = 256
 """Clients told 4013 at the same time; beyond it they get 503."""
 FILES_RESERVED: Final = 512
@@ -51,8 +51,6 @@ FILES_RESERVED: Final = 512
 RETRY_MS: Final = 5_000
 """When a client that found no room may try again."""
 INTERNAL_ERROR: Final = 1011
-HANDSHAKE_S: Final = 5.0
-"""The answer to a handshake must be taken by then."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -61,11 +59,13 @@ logger = structlog.get_logger("gateway")
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where to listen and how much to take. `allowed_origins`: pages of other sites that may
-    connect, `*` for all."""
+    """Where to listen and how much to take. `undecided`: connections on which HTTP is spoken;
+    above it the oldest goes, most likely one kept alive. `allowed_origins`: pages of other sites
+    that may connect, `*` for all."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    undecided: int = UNDECIDED_MAX
     frame_bytes: int = 65_536
     sockets: int = 20_000
     sockets_per_address: int = 5_000
@@ -91,12 +91,12 @@ class Server:
     def __init__(
         self,
         settings: ServerSettings,
-        on_websocket: Callable[[WebSocketTransport], Awaitable[None]],
+        on_websocket: Callable[[WebSocketTransport], Awaitable[None]] | None,
         on_http: Handler,
         traffic: Traffic | None = None,
     ) -> None:
         """`on_websocket` owns its transport until it returns; then, at the latest, it is closed.
-        What it raises is logged and ends that connection alone (1011)."""
+        What it raises is logged and ends that connection alone (1011). None: HTTP only."""
         self.settings = settings
         self.traffic = traffic or Traffic()
         self._on_websocket = on_websocket
@@ -117,7 +117,7 @@ class Server:
         """Take the address; clients may connect from now on and wait to be accepted. Raises OSError
         when it cannot be had."""
         assert not self._listeners, "bound once"
-        wanted = self.settings.sockets + UNDECIDED_MAX + FILES_RESERVED
+        wanted = self.settings.sockets + self.settings.undecided + FILES_RESERVED
         files = raise_open_files(wanted)
         self._sockets_max = max(1, min(self.settings.sockets, files - FILES_RESERVED))
         if self._sockets_max < self.settings.sockets:
@@ -195,7 +195,7 @@ class Server:
             transport = await self._decide(stream)
             if transport is not None:
                 await self._attend(transport)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Exception:
             logger.exception("connection_failed", peer=stream.peer_address)
@@ -206,15 +206,15 @@ class Server:
         """Speak HTTP until the peer leaves or has become a WebSocket."""
         with trio.CancelScope() as scope:
             self._undecided[scope] = None
-            if len(self._undecided) > UNDECIDED_MAX:
+            if len(self._undecided) > self.settings.undecided:
                 self._drop_oldest()
             try:
                 upgraded = await serve_requests(stream, self._on_http, self._judge)
                 if upgraded is None:
                     return None
                 handshake, received = upgraded
-                with trio.fail_after(HANDSHAKE_S):
-                    await stream.send_all(handshake.head)
+                if stream.send_nowait(handshake.head) < len(handshake.head):
+                    return None  # it does not even take the answer to its handshake
                 return WebSocketTransport(
                     stream,
                     frame_bytes_max=self.settings.frame_bytes,
@@ -228,7 +228,7 @@ class Server:
         return None
 
     def _judge(self, request: Request) -> Accepted | Response | None:
-        if request.path != WEBSOCKET_PATH:
+        if request.path != WEBSOCKET_PATH or self._on_websocket is None:
             return None
         if not wants_websocket(request):
             upgrade = ("upgrade", "websocket")
@@ -240,6 +240,7 @@ class Server:
 
     async def _attend(self, transport: WebSocketTransport) -> None:
         """A WebSocket's life, within the limits."""
+        assert self._on_websocket is not None
         address = transport.peer_address
         if transport.subprotocol is None:
             await self._refuse(transport, CloseCode.UNSUPPORTED_VERSION)

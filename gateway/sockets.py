@@ -8,8 +8,8 @@ socket and its conflict detectors weigh more than all the gateway keeps itself.
 and adds `send_nowait`, which writes from synchronous code what the kernel takes. Reading waits
 first and reads then, so a peer that never pauses yields to the others after every read.
 
-**Alternative.** `trio.SocketStream`, measured on loopback with a 40-byte echo: 33 µs for a read and
-a write where this one takes 21 µs.
+**Alternative.** `trio.SocketStream` under the same transport: 37 µs of CPU to read and answer a
+frame where this takes 26 µs, and 1.1 to 1.6 KB more for each idle connection.
 """
 
 from __future__ import annotations

@@ -8,28 +8,41 @@ Chance is an argument.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 
 FACTOR = 2.0
 
+EXPONENT_MAX = 60
+"""2**1024 would overflow, and every maximum is reached long before 2**60."""
+
+RESET_MIN_S = 1.0
+"""A child must stay up at least this long to count as recovered, however short its delays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """`min_s` before the first restart, doubling up to `max_s`; `jitter` takes away up to that part."""
+    """`min_s` before the first restart, doubling up to `max_s`; `jitter` takes away up to that part
+    of a delay. The default's first restart comes after 5 to 10 ms: no client notices it."""
 
     min_s: float = 0.01
     max_s: float = 5.0
     jitter: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_s <= self.max_s < math.inf:
+            raise ValueError(f"a delay from {self.min_s} to {self.max_s} s makes no sense")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"{self.jitter} is not a part of a delay")
+
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """The wait before restart `attempt` (from 1) of a run of failures."""
         assert attempt >= 1
-        # Bounded exponent: 2**1024 would overflow, and the maximum is reached long before.
-        full_s = min(self.max_s, self.min_s * FACTOR ** min(attempt - 1, 60))
+        full_s = min(self.max_s, self.min_s * FACTOR ** min(attempt - 1, EXPONENT_MAX))
         return full_s * (1 - self.jitter * rng.random())
 
     @property
     def reset_s(self) -> float:
         """A child up for this long has recovered."""
-        return max(1.0, self.max_s)
+        return max(RESET_MIN_S, self.max_s)

@@ -1,45 +1,95 @@
 """Many children of one kind, started on demand: channels, sessions.
 
 Like Elixir's `DynamicSupervisor`: one_for_one, children stop in parallel, a limit on their number.
-Unlike OTP's shared window, each child has its own: one poisoned channel is *retired* alone, for a
-while, and the other hundred thousand do not notice.
+Unlike it, each child has its own restart window (see `trouble`), and this supervisor never gives up.
 
-`ensure` is called synchronously by actors of the same loop, through a `SpawnerHandle`: starting a
-child is making an object, and messages to it wait until it is ready. Everything costs the same
-whatever the number of children.
+**On demand.** `ensure` is called synchronously by actors of the same loop, through a `SpawnerHandle`:
+starting a child is making an object, and messages to it wait until it is ready. When it answers None
+the child may not start now; *it is started as soon as it may*, so whoever watches the name hears of
+it. That holds across a crash of this supervisor too: what is owed is kept outside of it.
+
+**Cost.** An operation on a child costs the same whatever the number of children; the end of a child
+with which nothing is wrong is one dict removal.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import trio
+from outcome import Outcome
 
-from actors.runtime import Actor, Custom, Down, ExitReason, MonitorRef, Ref, is_abnormal
-from actors.runtime.errors import AlreadyStarted
-from actors.runtime.signals import Exit
-from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
-from supervision.intensity import Window
-from supervision.spec import ChildSpec
+from actors.runtime import (
+    KILL,
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    ActorSystem,
+    AlreadyStarted,
+    Down,
+    Exit,
+    ExitReason,
+    MonitorRef,
+    Ref,
+    ReplySlot,
+    is_abnormal,
+)
+from actors.runtime.exits import crash
+from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled, Unkillable
+from supervision.admin import (
+    AlreadyRunning,
+    BadSpec,
+    ChildInfo,
+    ChildStarted,
+    ChildState,
+    CountChildren,
+    Counts,
+    DeleteChild,
+    Done,
+    DoneAnswer,
+    NotStarted,
+    Refusal,
+    RestartChild,
+    StartAnswer,
+    StartChild,
+    TerminateChild,
+    WhichChildren,
+)
+from supervision.backoff import Backoff
+from supervision.shutdown import KILL_GRACE_S, end_orphan, is_orphan, shut_down
+from supervision.spec import DEFAULT_BACKOFF, ChildSpec, InvalidSpec, child_problems, window_problems
 from supervision.strategy import is_restarted
-from supervision.supervisor import ChildInfo, TerminateChild, WhichChildren, shut_down
+from supervision.trouble import Trouble, Troubles
 
-FACTORY_FAILED = Custom("the child could not be made")
+logger = logging.getLogger("supervision")
+
+OWED_MAX = 100_000
+"""Names that may wait for a place or for the supervisor. More are not started until asked again."""
+
+SLICE_CHILDREN = 256
+"""Children started or told to end before the loop gets to its sockets: a few milliseconds."""
+
+START_CHECK_S = 1.0
+"""How often children that are not ready yet are looked at."""
+
+_owed: WeakKeyDictionary[ActorSystem, dict[str, dict[str, None]]] = WeakKeyDictionary()
+"""Names asked for while their supervisor was down. It lives outside because the supervisor did not."""
 
 
-@dataclass(slots=True)
-class _Failing:
-    """A child that ended abnormally of late: its window, and until when it is not started."""
-
-    window: Window
-    failures: int
-    restarts: int
-    last_s: float
-    blocked_until_s: float
-    waiting: bool
+@dataclass(slots=True, eq=False)
+class _Child:
+    ref: Ref
+    spec: ChildSpec
+    monitor: MonitorRef
+    restarts: int = 0
+    is_stopping: bool = False
+    slots: list[ReplySlot] | None = None
+    """Who waits for it to be ready, or to end if it is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +100,24 @@ class _Start:
 
 
 @dataclass(frozen=True, slots=True)
-class CountChildren:
-    """Ask: `specs`, `active`, of them `restarting` and `retired`."""
+class _Ready:
+    name: str
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class _StartOwed:
+    """Places are free: start some of those who wait for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckStarts:
+    """Look for children that do not get ready."""
 
 
 class DynamicSupervisor(Actor):
-    """`factory` makes the spec of the child with a given name. `intensity` restarts within
-    `period_s` are normal for one child; more retire it for `retire_s`."""
+    """`factory` makes the spec of the child with a given name. `intensity` restarts within `period_s`
+    are normal for one child; more retire it for `retire_s`. `backoff` is for specs without one."""
 
     trap_exit = True
 
@@ -68,47 +129,198 @@ class DynamicSupervisor(Actor):
         intensity: int = 3,
         period_s: float = 5.0,
         retire_s: float = 5.0,
+        backoff: Backoff = DEFAULT_BACKOFF,
     ) -> None:
         super().__init__()
+        problems = list(window_problems(intensity, period_s, "supervisor"))
+        if problems:
+            raise InvalidSpec(problems)
+        self.is_ending = False
         self._factory = factory
         self._max_children = max_children
-        self._fresh = Window(intensity, period_s)
         self._retire_s = retire_s
-        self._children: dict[str, tuple[Ref, ChildSpec, MonitorRef]] = {}
-        self._failing: dict[str, _Failing] = {}
+        self._backoff = backoff
+        self._children: dict[str, _Child] = {}
+        self._starting: dict[str, float] = {}
+        self._troubles = Troubles(intensity, period_s, retire_s)
+        self._to_start: dict[str, None] = {}
         self._restarts = 0
+        self._empty = trio.Event()
+
+    def on_start(self) -> None:
+        if self.name is None:
+            return
+        self._to_start = _owed.get(self.system, {}).pop(self.name, {})
+        if self._to_start:
+            self.ref.deliver_control(_StartOwed())
+        for ref in self.system.actors():
+            above = ref._actor._actor_supervisor
+            if above is not None and above.name == self.name and not above.is_alive():
+                self._end_orphan(ref)
+
+    def _end_orphan(self, ref: Ref) -> None:
+        """A child of our predecessor is still at it, perhaps for ever: see that its name gets free."""
+        spec = ChildSpec(ref.name or str(ref.id), ref.actor_class)
+        self.run_task(end_orphan, self.system, ref, spec, on_done=lambda result: result.unwrap())
 
     # ------------------------------------------------------------------ starting
 
     def ensure(self, name: str) -> Ref | None:
-        """The living child of this name, started if need be; None while it may not start."""
+        """The living child of this name, started if need be. None while it may not start; it will be
+        started as soon as it may."""
         child = self._children.get(name)
         if child is not None:
-            return child[0]
-        failing = self._failing.get(name)
-        if failing is not None and failing.blocked_until_s > trio.current_time():
+            return child.ref
+        if self.is_ending:
+            _owe(self.system, self.name, name)
             return None
-        if len(self._children) >= self._max_children:
+        trouble = self._troubles.get(name)
+        if trouble is not None and trouble.blocked_until_s > trio.current_time():
+            self._want(name, trouble)
             return None
-        return self._start(name)
+        if self._population >= self._max_children:
+            if len(self._to_start) < OWED_MAX:
+                self._to_start[name] = None
+            return None
+        return self._start(name, trouble)
 
-    def _start(self, name: str) -> Ref | None:
-        spec = self._factory(name)
+    @property
+    def _population(self) -> int:
+        """Children that are there or about to be: a restart keeps its place."""
+        return len(self._children) + self._troubles.waiting
+
+    def _want(self, name: str, trouble: Trouble) -> None:
+        """Start it when its time has come, even if nobody asks again."""
+        if trouble.retired and not trouble.wanted:
+            self.send_after(trouble.blocked_until_s - trio.current_time(), _Start(name))
+        trouble.wanted = True
+
+    def _start(
+        self, name: str, trouble: Trouble | None, spec: ChildSpec | None = None
+    ) -> Ref | None:
+        """Start a child; None if it could not even be made, which is one of its failures."""
+        if trouble is not None:
+            self._troubles.free(trouble)
+            spec = spec or trouble.spec
         try:
+            spec = spec or self._factory(name)
             ref = self.system.spawn(
                 spec.actor, *spec.args, name=name, supervisor=self.ref, link_to=self.ref,
                 **spec.kwargs,
             )  # fmt: skip
-        except AlreadyStarted:
-            return None  # a predecessor of ours left one behind; it ends with its link
-        self._children[name] = (ref, spec, self.monitor(ref))
-        failing = self._failing.get(name)
-        if failing is not None:
-            failing.waiting = False
-            failing.restarts += 1
+        except AlreadyStarted as error:
+            # A stranger, or a child of our predecessor about to end: its watchers will ask again.
+            if is_orphan(error.ref):
+                self._end_orphan(error.ref)
+            return error.ref
+        except Exception as error:
+            logger.exception("%s could not make %s", self, name)
+            self._failed(name, spec, crash(error), up_s=0.0, restarts=0).wanted = True
+            return None
+        child = self._children[name] = _Child(ref, spec, self.monitor(ref))
+        self._until_ready(name, child)
+        if trouble is not None and trouble.failures:
+            child.restarts = trouble.restarts = trouble.restarts + 1
             self._restarts += 1
-            self.system.emit(Restarted, self.ref, name, failing.restarts)
+            self.system.emit(Restarted, self.ref, name, child.restarts)
         return ref
+
+    def _until_ready(self, name: str, child: _Child) -> None:
+        ref, supervisor = child.ref, self.ref
+
+        def started(reason: ExitReason | None) -> None:
+            if reason is None:
+                supervisor.deliver_control(_Ready(name, ref))
+
+        if not self._starting:
+            self.send_after(START_CHECK_S, _CheckStarts())
+        self._starting[name] = trio.current_time() + child.spec.start_limit_s
+        self.system.when_started(ref, started)
+
+    def _ready(self, name: str, ref: Ref) -> None:
+        child = self._children.get(name)
+        if child is None or child.ref is not ref:
+            return
+        self._starting.pop(name, None)
+        trouble = self._troubles.get(name)
+        if trouble is not None:
+            trouble.wanted = False
+        if not child.is_stopping:
+            self._answer_all(child, ChildStarted(ref))
+
+    def _check_starts(self) -> None:
+        """Kill those that are not ready in time; their ends are failures like others."""
+        now_s = trio.current_time()
+        for name, due_s in list(self._starting.items()):
+            if due_s <= now_s:
+                self._children[name].ref.exit(KILL)
+        if self._starting:
+            self.send_after(START_CHECK_S, _CheckStarts())
+
+    def _start_owed(self) -> None:
+        """Start some of those who wait for a place, oldest first."""
+        for _ in range(SLICE_CHILDREN):
+            if not self._to_start or self._population >= self._max_children or self.is_ending:
+                return
+            name = next(iter(self._to_start))
+            del self._to_start[name]
+            self.ensure(name)
+        self.ref.deliver_control(_StartOwed())
+
+    # ------------------------------------------------------------------ an end, and what follows
+
+    def _down(self, down: Down) -> None:
+        name = down.name
+        child = None if name is None else self._children.get(name)
+        if name is None or child is None or child.monitor != down.monitor:
+            return
+        del self._children[name]
+        was_starting = self._starting.pop(name, None) is not None
+        if self.is_ending:
+            if not self._children:
+                self._empty.set()
+            return
+        if child.is_stopping:
+            self._troubles.forget(name)
+            self._answer_all(child, Done())
+        elif was_starting and child.slots is not None:
+            self._answer_all(child, self._start_answer(down.reason))
+        elif is_restarted(child.spec.restart, abnormal=is_abnormal(down.reason)):
+            up_s = 0.0 if was_starting else down.ref.statistics().age_s
+            self._failed(name, child.spec, down.reason, up_s=up_s, restarts=child.restarts)
+        else:
+            self._troubles.ended_well(name, trio.current_time())
+        if self._to_start:
+            self._start_owed()
+
+    def _failed(
+        self, name: str, spec: ChildSpec | None, reason: ExitReason, *, up_s: float, restarts: int
+    ) -> Trouble:
+        backoff = (spec and spec.backoff) or self._backoff
+        trouble, delay_s = self._troubles.failed(
+            name, spec, backoff, self.system.rng,
+            up_s=up_s, now_s=trio.current_time(), restarts=restarts,
+        )  # fmt: skip
+        if trouble.retired:
+            self.system.emit(ChildRetired, self.ref, name, delay_s)
+        else:
+            self.system.emit(RestartScheduled, self.ref, name, delay_s, reason)
+        is_needed = trouble.wanted or (spec is not None and is_restarted(spec.restart, abnormal=False))
+        if trouble.waiting or is_needed:
+            self.send_after(delay_s, _Start(name))
+        return trouble
+
+    def _due(self, name: str) -> None:
+        trouble = self._troubles.get(name)
+        if trouble is None or name in self._children or self.is_ending:
+            return
+        if trouble.blocked_until_s > trio.current_time():
+            return  # it failed again, or was retired, since this timer was set
+        if trouble.waiting:
+            self._start(name, trouble)
+        elif trouble.retired:
+            self._troubles.free(trouble)
+            self.ensure(name)
 
     # ------------------------------------------------------------------ messages
 
@@ -116,128 +328,30 @@ class DynamicSupervisor(Actor):
         match message:
             case Down():
                 self._down(message)
+            case _Ready(name, ref):
+                self._ready(name, ref)
             case _Start(name):
-                failing = self._failing.get(name)
-                if failing is not None and failing.waiting and name not in self._children:
-                    self._start(name)
-            case WhichChildren():
-                return [
-                    ChildInfo(name, ref, spec.kind, "running", self._restarts_of(name))
-                    for name, (ref, spec, _) in self._children.items()
-                ]
-            case CountChildren():
-                return self.statistics()
-            case TerminateChild(name):
-                return self._terminate_child(name)
+                self._due(name)
+            case _StartOwed():
+                self._start_owed()
+            case _CheckStarts():
+                self._check_starts()
+            case Exit(None, reason):
+                self.stop(reason)  # from the program around the actors: as from a supervisor
             case Exit():
                 pass  # monitors tell of the children's ends
+            case WhichChildren():
+                return list(self.infos())
+            case CountChildren():
+                return self.counts()
+            case StartChild(spec):
+                return self._start_request(spec)
+            case TerminateChild(name):
+                return self._terminate_request(name)
+            case RestartChild(name):
+                return self._restart_request(name)
+            case DeleteChild(name):
+                return self._delete_request(name)
+            case _:
+                logger.warning("%s dropped a message of type %s", self, type(message).__name__)
         return None
-
-    def _restarts_of(self, name: str) -> int:
-        failing = self._failing.get(name)
-        return 0 if failing is None else failing.restarts
-
-    def _terminate_child(self, name: str) -> str:
-        child = self._children.pop(name, None)
-        if child is None:
-            return "not_found"
-        ref, spec, monitor = child
-        self.demonitor(monitor)
-        self.unlink(ref)
-        self.run_task(shut_down, self, ref, spec, on_done=lambda result: result.unwrap())
-        return "ok"
-
-    def _down(self, down: Down) -> None:
-        name = down.name
-        child = None if name is None else self._children.get(name)
-        if name is None or child is None or child[2] != down.monitor:
-            return
-        del self._children[name]
-        spec = child[1]
-        if is_restarted(spec.restart, abnormal=is_abnormal(down.reason)):
-            self._failed(name, spec, down.reason)
-        else:
-            self._forgive(name)
-
-    def _forgive(self, name: str) -> None:
-        """A child ended as intended: forget old failures once they no longer count."""
-        failing = self._failing.get(name)
-        if failing is not None and failing.window.used(trio.current_time()) == 0:
-            del self._failing[name]
-
-    def _failed(self, name: str, spec: ChildSpec, reason: ExitReason) -> None:
-        now_s = trio.current_time()
-        failing = self._failing.get(name)
-        if failing is None or now_s - failing.last_s >= spec.backoff.reset_s:
-            restarts = 0 if failing is None else failing.restarts
-            failing = self._failing[name] = _Failing(self._fresh, 0, restarts, now_s, 0.0, True)
-        failing.last_s = now_s
-        failing.failures += 1
-        failing.waiting = True
-        window = failing.window.admit(now_s)
-        if window is None:
-            delay_s = self._retire_s
-            failing.window, failing.failures = self._fresh, 0
-            failing.waiting = False
-            self.system.emit(ChildRetired, self.ref, name, delay_s)
-        else:
-            failing.window = window
-            delay_s = spec.backoff.delay_s(failing.failures, self.system.rng)
-            self.system.emit(RestartScheduled, self.ref, name, delay_s, reason)
-            self.send_after(delay_s, _Start(name))
-        failing.blocked_until_s = now_s + delay_s
-        self._sweep(now_s)
-
-    def _sweep(self, now_s: float) -> None:
-        """Old failures are forgotten a few at a time, so the table stays as small as the trouble."""
-        for name in list(self._failing)[:8]:
-            failing = self._failing[name]
-            if now_s - failing.last_s > self._fresh.period_s + self._retire_s * 2:
-                del self._failing[name]
-
-    # ------------------------------------------------------------------ stopping
-
-    async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        """All children at once, each with its own deadline."""
-        children = list(self._children.values())
-        self._children.clear()
-        async with trio.open_nursery() as nursery:
-            for ref, spec, monitor in children:
-                self.demonitor(monitor)
-                self.unlink(ref)
-                nursery.start_soon(shut_down, self, ref, spec)
-
-    def statistics(self) -> dict[str, Any]:
-        now_s = trio.current_time()
-        blocked = [f for f in self._failing.values() if f.blocked_until_s > now_s]
-        return {
-            "strategy": "one_for_one",
-            "active": len(self._children),
-            "restarting": sum(1 for failing in blocked if failing.waiting),
-            "retired": sum(1 for failing in blocked if not failing.waiting),
-            "restarts": self._restarts,
-        }
-
-    def children(self) -> dict[str, tuple[Ref, int]]:
-        """The living children and how often each was restarted, for the tree."""
-        return {
-            name: (ref, self._restarts_of(name)) for name, (ref, _, _) in self._children.items()
-        }
-
-
-class SpawnerHandle:
-    """A `Spawner` that outlives its supervisor: it finds the present incarnation by name."""
-
-    def __init__(self, system: Any, supervisor: str) -> None:
-        self._system = system
-        self._supervisor = supervisor
-
-    def ensure(self, name: str) -> Ref | None:
-        found: Ref | None = self._system.names.get(name)
-        if found is not None:
-            return found
-        ref = self._system.names.get(self._supervisor)
-        if ref is None or not self._system.is_ready(self._supervisor):
-            return None
-        started: Ref | None = ref._actor.ensure(name)
-        return started

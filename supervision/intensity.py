@@ -1,7 +1,8 @@
 """The restart window: how many restarts within a period are still normal.
 
 OTP's rule (supervisor(3)): a supervisor gives up when more than `intensity` restarts happen within
-`period`. Attempts that fail to start count too; a group restart costs one. The clock is an argument.
+`period`. Attempts that fail to start count too; a group restart costs one. A restart exactly one
+period ago still counts. The clock is an argument.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Restarts admitted within the last `period_s`, oldest first."""
+    """Restarts admitted within the last `period_s`, oldest first: never more than `intensity`."""
 
     intensity: int
     period_s: float
@@ -19,11 +20,14 @@ class Window:
 
     def admit(self, now_s: float) -> Window | None:
         """The window after one more restart at `now_s`; None if that is one too many."""
-        recent = tuple(at for at in self.restarts_s if now_s - at <= self.period_s)
+        recent = self._recent(now_s)
         if len(recent) >= self.intensity:
             return None
         return Window(self.intensity, self.period_s, (*recent, now_s))
 
     def used(self, now_s: float) -> int:
         """How many restarts count at `now_s`."""
-        return sum(1 for at in self.restarts_s if now_s - at <= self.period_s)
+        return len(self._recent(now_s))
+
+    def _recent(self, now_s: float) -> tuple[float, ...]:
+        return tuple(at_s for at_s in self.restarts_s if now_s - at_s <= self.period_s)

@@ -1,14 +1,17 @@
 """What to do when a child ends, as a pure function.
 
-`plan(children, exited, reason) → Plan` says whom to stop (in which order), whom to start again, whom
-to forget, and whether the supervisor itself should end. The supervisor carries it out and decides
-nothing (supervisor(3); laws L11, L12, L16, L17 of its test suite).
+`plan(strategy, auto_shutdown, children, exited, abnormal=…) → Plan` says whom to stop (in which
+order), whom to start again, whom to forget, and whether the supervisor itself should end. The
+supervisor carries it out and decides nothing (supervisor(3); laws L10 to L12, L16 and L17 of the
+study behind it: a temporary child never comes back, also not when a sibling took it down; a sibling's
+death by strategy is no end of its own).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from supervision.spec import AutoShutdown, Restart, Strategy
 
@@ -25,7 +28,10 @@ class ChildView:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`stop` in this order, then `start` in that; `forget` first. `restarts`: it costs one restart."""
+    """`stop` in this order, then `start` in that; `forget` those, once they have ended.
+
+    `restarts`: it costs one restart. `shut_down`: the supervisor ends, and nothing else happens.
+    """
 
     stop: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
@@ -36,7 +42,15 @@ class Plan:
 
 def is_restarted(restart: Restart, *, abnormal: bool) -> bool:
     """Whether a child of this type comes back."""
-    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and abnormal)
+    match restart:
+        case Restart.PERMANENT:
+            return True
+        case Restart.TRANSIENT:
+            return abnormal
+        case Restart.TEMPORARY:
+            return False
+        case _:
+            assert_never(restart)
 
 
 def plan(
@@ -47,19 +61,14 @@ def plan(
     *,
     abnormal: bool,
 ) -> Plan:
-    """What follows from the end of child `exited`. `children` are all, in start order."""
+    """What follows from the end of child `exited`. `children` are all, in start order. A start that
+    failed is an abnormal end."""
     index = next(i for i, child in enumerate(children) if child.id == exited)
     child = children[index]
     if not is_restarted(child.restart, abnormal=abnormal):
         forget = (exited,) if child.restart is Restart.TEMPORARY else ()
         return Plan(forget=forget, shut_down=_shuts_down(auto_shutdown, children, child))
-    match strategy:
-        case Strategy.ONE_FOR_ONE:
-            affected: Sequence[ChildView] = (child,)
-        case Strategy.ONE_FOR_ALL:
-            affected = children
-        case Strategy.REST_FOR_ONE:
-            affected = children[index:]
+    affected = _affected(strategy, children, index)
     others = [other for other in affected if other.id != exited]
     return Plan(
         stop=tuple(other.id for other in reversed(others) if other.alive),
@@ -67,6 +76,20 @@ def plan(
         forget=tuple(other.id for other in others if other.restart is Restart.TEMPORARY),
         restarts=True,
     )
+
+
+def _affected(
+    strategy: Strategy, children: Sequence[ChildView], index: int
+) -> Sequence[ChildView]:
+    match strategy:
+        case Strategy.ONE_FOR_ONE:
+            return (children[index],)
+        case Strategy.ONE_FOR_ALL:
+            return children
+        case Strategy.REST_FOR_ONE:
+            return children[index:]
+        case _:
+            assert_never(strategy)
 
 
 def _shuts_down(
@@ -82,3 +105,5 @@ def _shuts_down(
         case AutoShutdown.ALL_SIGNIFICANT:
             others = (c for c in children if c.significant and c.id != exited.id)
             return not any(other.alive for other in others)
+        case _:
+            assert_never(auto_shutdown)

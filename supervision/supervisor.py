@@ -1,101 +1,107 @@
 """The supervisor: starts children in order, restarts them by plan, stops them in reverse.
 
 **Deciding and doing.** `strategy.plan` says what follows from an end, `intensity.Window` whether one
-more restart is normal, `backoff` how long to wait. Here is only the doing, as a queue of steps (stop
-one, start one), one under way at a time. Between steps the supervisor handles its messages, so it
-answers and can be shut down while a child takes long to start or a restart waits for its delay.
+more restart is normal, `backoff` how long to wait; `children` starts and stops. Whatever takes time
+runs in a task of the supervisor (`lanes` order it), so the supervisor answers, and can be shut down,
+while a child takes long to start or waits for its restart.
 
-**Start** is strictly sequential, left to right, each child ready before the next. If one fails, those
-before it are stopped in reverse and the start fails. **Stop** is right to left: ask (an exit signal),
-wait `shutdown_s`, kill. A child that survives even that is reported and left behind. **A failed
-restart** is an event like any other end: it counts against the window and is tried again after a
-longer delay. When the window is full the supervisor stops everything and ends with `SHUTDOWN`, for
-its own supervisor to act.
+**Start** is strictly sequential, left to right, each child ready before the next, and the supervisor
+itself is ready after the last. If one fails, those before it are stopped in reverse, and the start
+fails with `Shutdown(FailedToStart(child, reason))`.
+
+**Stop** is right to left, by `shutdown.shut_down`. **A failed restart** is an event like any other
+end: it counts against the window and is tried again after a longer delay. When the window is full the
+supervisor stops everything and ends with `SHUTDOWN`, for its own supervisor to act.
+
+**Nobody is lost.** Children are linked from before their first turn until after their last: however
+the supervisor ends, they end. Its successor waits for names they still hold.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import trio
-from outcome import Error, Outcome
+from outcome import Outcome
 
-from actors.runtime import KILL, SHUTDOWN, Actor, Custom, ExitReason, Ref, is_abnormal
-from actors.runtime.signals import Down, Exit
-from actors.runtime.tracing import Escalated, Restarted, RestartScheduled, Unkillable
+from actors.runtime import (
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    Down,
+    Exit,
+    ExitReason,
+    Ref,
+    ReplySlot,
+    Shutdown,
+    StartFailed,
+    is_abnormal,
+)
+from actors.runtime.tracing import Escalated, RestartScheduled
+from supervision.admin import (
+    AlreadyRunning,
+    BadSpec,
+    ChildInfo,
+    ChildStarted,
+    ChildState,
+    CountChildren,
+    Counts,
+    DeleteChild,
+    Done,
+    DoneAnswer,
+    NotStarted,
+    Refusal,
+    RestartChild,
+    StartAnswer,
+    StartChild,
+    TerminateChild,
+    WhichChildren,
+)
+from supervision.children import Child, ChildTable, Failure
+from supervision.events import StartAttemptFailed
 from supervision.intensity import Window
-from supervision.spec import BRUTAL_KILL, ChildSpec, InvalidSpec, Restart, SupervisorSpec, validate
-from supervision.strategy import ChildView, plan
+from supervision.lanes import Lanes
+from supervision.spec import (
+    ChildSpec,
+    InvalidSpec,
+    Restart,
+    Strategy,
+    SupervisorSpec,
+    child_problems,
+    validate,
+)
+from supervision.strategy import Plan, plan
 
-KILL_GRACE_S = 2.0
-"""A killed child that has not ended by then runs code that cannot be cancelled."""
-
-
-@dataclass(slots=True)
-class Child:
-    """One child: its spec, its living incarnation (if any), and its history."""
-
-    spec: ChildSpec
-    ref: Ref | None = None
-    monitor: Any = None
-    state: str = "stopped"
-    restarts: int = 0
-    failures: int = 0
-    """Ends and failed starts in a row, for the backoff."""
-    started_s: float = 0.0
+logger = logging.getLogger("supervision")
 
 
 @dataclass(frozen=True, slots=True)
-class WhichChildren:
-    """Ask: the children as `ChildInfo`s, in start order."""
+class FailedToStart:
+    """In `Shutdown(…)`: why a supervisor could not start."""
+
+    child: str
+    reason: ExitReason
 
 
 @dataclass(frozen=True, slots=True)
-class ChildInfo:
-    id: str
-    ref: Ref | None
-    kind: str
-    state: str
-    restarts: int
-
-
-@dataclass(frozen=True, slots=True)
-class TerminateChild:
-    """Ask: stop a child and keep its spec. Answers `ok` or `not_found`."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestartChild:
-    """Ask: start a stopped child. Answers `ok`, `running`, `restarting` or `not_found`."""
-
-    id: str
+class _Begun:
+    """All children have started: look at what happened meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
     """The delay is over: start these, as far as they still wait for it."""
 
+    lane: str
+    number: int
     children: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class _Steps:
-    """What is still to do of the plan under way."""
-
-    stop: deque[str] = field(default_factory=deque)
-    start: deque[str] = field(default_factory=deque)
-
-    def __bool__(self) -> bool:
-        return bool(self.stop or self.start)
-
-
 class Supervisor(Actor):
-    """See the module."""
+    """See the module. Raises `InvalidSpec`, before anything starts."""
 
     trap_exit = True
 
@@ -105,139 +111,80 @@ class Supervisor(Actor):
         if problems:
             raise InvalidSpec(problems)
         self.spec = spec
-        self._children = {child.id: Child(child) for child in spec.children}
+        self.is_ending = False
+        self._children = ChildTable(self, spec.children, self._end_of)
         self._window = Window(spec.intensity, spec.period_s)
-        self._steps = _Steps()
-        self._working = False
-        self._ending = False
+        self._lanes = Lanes(self)
+        self._slots: set[ReplySlot] = set()
+        self._is_initialising = True
+        self._starting = trio.CancelScope()
+        self._end_reason: ExitReason = SHUTDOWN
 
     # ------------------------------------------------------------------ start and stop
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        started: list[Child] = []
-        for child in self._children.values():
-            try:
-                await self._start(child)
-            except BaseException:
-                with trio.CancelScope(shield=True):
-                    for earlier in reversed(started):
-                        await self._stop_child(earlier)
-                raise
-            started.append(child)
-
-    async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        self._ending = True
-        for child in reversed(list(self._children.values())):
-            await self._stop_child(child)
-
-    async def _start(self, child: Child) -> None:
-        """Start one child and wait until it is ready. Raises `StartFailed`."""
-        spec = child.spec
-        child.state = "starting"
-        try:
-            ref = await self.system.start(
-                spec.actor, *spec.args, name=spec.name, timeout_s=spec.start_s,
-                supervisor=self.ref, link_to=self.ref, **spec.kwargs,
-            )  # fmt: skip
-        except BaseException:
-            child.state = "restarting"
-            raise
-        child.ref = ref
-        child.state = "running" if ref is not None else "ignored"
-        child.started_s = trio.current_time()
-        if ref is not None:
-            child.monitor = self.monitor(ref)
-
-    async def _stop_child(self, child: Child) -> None:
-        """The shutdown protocol: watch, ask, wait, kill."""
-        ref = child.ref
-        child.state = "stopped"
-        if ref is None:
+        failure: Failure | None = None
+        with self._starting:
+            failure = await self._children.start_in_order(tuple(self._children))
+        self._is_initialising = False
+        if failure is None and not self.is_ending:
+            self.ref.deliver_control(_Begun())
             return
-        child.ref = None
-        if child.monitor is not None:
-            self.demonitor(child.monitor)
-        self.unlink(ref)
-        await shut_down(self, ref, child.spec)
+        if failure is not None and not self.is_ending:
+            self.is_ending = True
+            self._end_reason = Shutdown(FailedToStart(failure[0].spec.id, failure[1]))
+        await self._children.stop_all()
+        raise StartFailed(self._end_reason)
 
-    # ------------------------------------------------------------------ messages
+    def stop(self, reason: ExitReason = NORMAL) -> None:
+        """Stop all children, right to left, and then end. Whatever was under way is given up."""
+        if self.is_ending:
+            return
+        self.is_ending = True
+        self._end_reason = reason
+        for slot in self._slots:
+            slot.set(Refusal.ENDING)
+        self._slots.clear()
+        self._lanes.close()
+        if self._is_initialising:
+            self._starting.cancel()
+        else:
+            self.run_task(self._children.stop_all, on_done=self._stopped, label="stop all")
 
-    def on_receive(self, message: Any) -> Any:
-        match message:
-            case Down():
-                self._down(message)
-            case _Retry(children):
-                self._steps.start.extend(id_ for id_ in children if self._is_waiting(id_))
-                self._work()
-            case Exit():
-                pass  # links only see to it that children die with us; monitors tell of their ends
-            case WhichChildren():
-                return list(self.infos())
-            case TerminateChild(child):
-                return self._terminate_child(child)
-            case RestartChild(child):
-                return self._restart_child(child)
-        return None
-
-    def infos(self) -> Iterator[ChildInfo]:
-        """The children, in start order."""
-        for id_, child in self._children.items():
-            yield ChildInfo(id_, child.ref, child.spec.kind, child.state, child.restarts)
-
-    def _terminate_child(self, id_: str) -> str:
-        child = self._children.get(id_)
-        if child is None:
-            return "not_found"
-        child.state = "stopped"
-        self._steps.stop.append(id_)
-        self._work()
-        return "ok"
-
-    def _restart_child(self, id_: str) -> str:
-        child = self._children.get(id_)
-        if child is None:
-            return "not_found"
-        if child.state in ("running", "restarting"):
-            return child.state
-        self._steps.start.append(id_)
-        self._work()
-        return "ok"
+    def _stopped(self, result: Outcome[None]) -> None:
+        result.unwrap()
+        super().stop(self._end_reason)
 
     # ------------------------------------------------------------------ an end, and what follows
 
-    def _down(self, down: Down) -> None:
-        child = next((c for c in self._children.values() if c.monitor == down.monitor), None)
-        if child is None or self._ending:
-            return
-        child.ref = child.monitor = None
-        child.state = "stopped"
-        self._ended(child, down.reason)
+    def _lane_of(self, child: Child) -> str:
+        return child.spec.id if self.spec.strategy is Strategy.ONE_FOR_ONE else ""
 
-    def _ended(self, child: Child, reason: ExitReason) -> None:
-        """Carry out what the strategy says of this end."""
-        views = [
-            ChildView(id_, c.spec.restart, c.spec.significant, alive=c.state != "stopped")
-            for id_, c in self._children.items()
-        ]
+    def _end_of(self, child: Child, ref: Ref, reason: ExitReason) -> None:
+        """A child ended by itself."""
+
+        def act() -> None:
+            if child.state is ChildState.ENDED and child.ref is ref:
+                self._children.let_go(child)
+                self._follow(child, reason, abnormal=is_abnormal(reason))
+
+        if not self.is_ending:
+            self._lanes.do(self._lane_of(child), act)
+
+    def _follow(self, child: Child, reason: ExitReason, *, abnormal: bool) -> None:
+        """Carry out what the strategy says."""
+        views = [each.view() for each in self._children]
         decided = plan(
-            self.spec.strategy, self.spec.auto_shutdown, views, child.spec.id,
-            abnormal=is_abnormal(reason),
-        )  # fmt: skip
-        for id_ in decided.forget:
-            if self._children[id_].ref is None:
-                del self._children[id_]
+            self.spec.strategy, self.spec.auto_shutdown, views, child.spec.id, abnormal=abnormal
+        )
         if decided.shut_down:
             self.stop(SHUTDOWN)
-        if not decided.restarts:
-            return
-        if not self._admit(child, reason):
-            return
-        self._steps.start.clear()  # what was being restarted is part of this plan, or waits anew
-        self._steps.stop.extend(decided.stop)
-        for id_ in decided.start:
-            if id_ != child.spec.id:
-                self._children[id_].state = "restarting"
-        self._schedule(child, reason, decided.start)
+        elif not decided.restarts:
+            child.state = ChildState.STOPPED
+            if decided.forget:
+                self._children.forget(child)
+        elif self._admit(child, reason):
+            self._schedule(child, reason, decided)
 
     def _admit(self, child: Child, reason: ExitReason) -> bool:
         """Spend one restart; if there is none left, give up."""
@@ -249,62 +196,211 @@ class Supervisor(Actor):
         self._window = window
         return True
 
-    def _schedule(self, child: Child, reason: ExitReason, start: tuple[str, ...]) -> None:
-        """Start again after the child's delay; siblings of a group wait with it."""
+    def _schedule(self, child: Child, reason: ExitReason, decided: Plan) -> None:
+        """Stop the siblings concerned; start again after the child's delay, all together."""
+        backoff = child.spec.backoff_or_default
         now_s = trio.current_time()
-        if child.started_s and now_s - child.started_s >= child.spec.backoff.reset_s:
+        if child.ready_s is not None and now_s - child.ready_s >= backoff.reset_s:
             child.failures = 0
         child.failures += 1
-        child.state = "restarting"
-        delay_s = child.spec.backoff.delay_s(child.failures, self.system.rng)
+        delay_s = backoff.delay_s(child.failures, self.system.rng)
         self.system.emit(RestartScheduled, self.ref, child.spec.id, delay_s, reason)
-        self.send_after(delay_s, _Retry(start))
-        self._work()
+        for id_ in set(decided.start) - set(decided.stop):
+            other = self._children.get(id_)
+            assert other is not None
+            other.state = ChildState.RESTARTING
+        key = self._lane_of(child)
+        lane = self._lanes.lane(key)
+        if lane.retry is not None:
+            self.cancel_timer(lane.retry)
+        lane.retry_number += 1
+        lane.retry = self.send_after(delay_s, _Retry(key, lane.retry_number, decided.start))
+        if decided.stop:
+            self._lanes.job(key, lambda: self._stop_siblings(decided), lambda _: None)
 
-    def _is_waiting(self, id_: str) -> bool:
-        child = self._children.get(id_)
-        return child is not None and child.state == "restarting" and child.ref is None
-
-    # ------------------------------------------------------------------ steps, one at a time
-
-    def _work(self) -> None:
-        """Begin the next step, if none is under way."""
-        if self._working or self._ending:
-            return
-        if self._steps.stop:
-            child = self._children.get(self._steps.stop.popleft())
-            if child is not None:
-                self._step(self._stop_child, child)
-        elif self._steps.start:
-            child = self._children.get(self._steps.start.popleft())
-            if child is not None and child.ref is None:
-                self._step(self._start, child)
-        if self._steps and not self._working:
-            self._work()
-
-    def _step(self, work: Any, child: Child) -> None:
-        self._working = True
-        stopping = work == self._stop_child
-        state = child.state
-
-        def done(result: Outcome[Any]) -> None:
-            self._working = False
-            if self._ending:
-                return
-            if isinstance(result, Error):
-                reason = Custom(f"start failed: {result.error}")
-                child.state = "stopped"
-                self._ended(child, reason)
-            elif stopping:
-                child.state = state
-                if child.spec.restart is Restart.TEMPORARY:
-                    self._children.pop(child.spec.id, None)
+    async def _stop_siblings(self, decided: Plan) -> None:
+        for id_ in decided.stop:
+            child = self._children.get(id_)
+            if child is None or child.state is ChildState.STOPPED:
+                continue  # somebody terminated it meanwhile
+            await self._children.stop(child)
+            if id_ in decided.forget:
+                self._children.forget(child)
             else:
-                child.restarts += 1
-                self.system.emit(Restarted, self.ref, child.spec.id, child.restarts)
-            self._work()
+                child.state = ChildState.RESTARTING
 
-        self.run_task(work, child, on_done=done)
+    def _retry(self, retry: _Retry) -> None:
+        lane = self._lanes.get(retry.lane)
+        if lane is None or lane.retry_number != retry.number:
+            return
+        lane.retry = None
+        found = (self._children.get(id_) for id_ in retry.children)
+        children = tuple(child for child in found if child is not None)
+
+        def act() -> None:
+            if any(child.is_due for child in children):
+                start = self._children.start_in_order
+                self._lanes.job(retry.lane, lambda: start(children), self._restarted)
+
+        self._lanes.do(retry.lane, act)
+
+    def _restarted(self, failure: Failure | None) -> None:
+        """A restart has come to its end; a start that failed is an abnormal end."""
+        if failure is None:
+            return
+        child, reason = failure
+        self.system.emit(StartAttemptFailed, self.ref, child.spec.id, reason)
+        if self._children.get(child.spec.id) is child and child.is_due:
+            self._follow(child, reason, abnormal=True)
+
+    # ------------------------------------------------------------------ messages
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case Down():
+                self._children.down(message)
+            case _Retry():
+                self._retry(message)
+            case _Begun():
+                if not self.is_ending:
+                    self._lanes.open()
+            case Exit(None, reason):
+                self.stop(reason)  # from the program around the actors: as from a supervisor
+            case Exit():
+                pass  # links only see to it that children end with us; monitors tell of their ends
+            case WhichChildren():
+                return list(self.infos())
+            case CountChildren():
+                return self.counts()
+            case StartChild(spec):
+                return self._start_request(spec)
+            case TerminateChild(id_):
+                return self._terminate_request(id_)
+            case RestartChild(id_):
+                return self._restart_request(id_)
+            case DeleteChild(id_):
+                return self._delete_request(id_)
+            case _:
+                logger.warning("%s dropped a message of type %s", self, type(message).__name__)
+        return None
+
+    def _answer_later(self, child: Child, act: Callable[[ReplySlot], None]) -> Refusal | None:
+        """Do and answer it when the child's lane has come to it."""
+        key = self._lane_of(child)
+        if self.is_ending:
+            return Refusal.ENDING
+        if self._lanes.is_full(key):
+            return Refusal.BUSY
+        slot = self.defer_reply()
+        self._slots.add(slot)
+        self._lanes.do(key, lambda: act(slot))
+        return None
+
+    def _answer(self, slot: ReplySlot, answer: StartAnswer | DoneAnswer) -> None:
+        self._slots.discard(slot)
+        slot.set(answer)
+
+    def _start_request(self, spec: ChildSpec) -> StartAnswer | None:
+        problems = child_problems(spec, f"supervisor.{spec.id}", self.spec.auto_shutdown)
+        if problems:
+            return BadSpec(tuple(problems))
+        present = self._children.get(spec.id)
+        if present is not None:
+            if present.is_active and present.ref is not None:
+                return AlreadyRunning(present.ref)
+            return Refusal.ALREADY_PRESENT
+        child = self._children.add(spec)
+        refusal = self._answer_later(child, lambda slot: self._start_for(slot, child, is_new=True))
+        if refusal is not None:
+            self._children.forget(child)
+        return refusal
+
+    def _restart_request(self, id_: str) -> StartAnswer | None:
+        child = self._children.get(id_)
+        if child is None:
+            return Refusal.NOT_FOUND
+        if child.is_due or child.state is ChildState.ENDED:
+            return Refusal.RESTARTING
+        if child.state in (ChildState.RUNNING, ChildState.STARTING):
+            return Refusal.RUNNING
+
+        def act(slot: ReplySlot) -> None:
+            if child.state is ChildState.STOPPED and self._children.get(id_) is child:
+                child.state = ChildState.WAITING
+                self._start_for(slot, child, is_new=False)
+            else:
+                self._answer(slot, Refusal.RESTARTING if child.is_due else Refusal.RUNNING)
+
+        return self._answer_later(child, act)
+
+    def _start_for(self, slot: ReplySlot, child: Child, *, is_new: bool) -> None:
+        """Start a child because somebody asked: if that fails it is not tried again."""
+
+        def then(failure: Failure | None) -> None:
+            if failure is None:
+                self._answer(slot, ChildStarted(child.ref))
+                return
+            child.state = ChildState.STOPPED
+            if is_new:
+                self._children.forget(child)
+            self._answer(slot, NotStarted(failure[1]))
+
+        start = self._children.start_in_order
+        self._lanes.job(self._lane_of(child), lambda: start((child,)), then)
+
+    def _terminate_request(self, id_: str) -> DoneAnswer | None:
+        child = self._children.get(id_)
+        if child is None:
+            return Refusal.NOT_FOUND
+        match child.state:
+            case ChildState.STOPPED:
+                return Done()
+            case ChildState.RESTARTING:
+                child.state = ChildState.STOPPED  # the retry passes it over
+                return Done()
+            case ChildState.STARTING:
+                self._children.abort_start(child)
+            case _:
+                pass
+
+        def then(slot: ReplySlot) -> None:
+            if child.spec.restart is Restart.TEMPORARY:
+                self._children.forget(child)
+            self._answer(slot, Done())
+
+        def act(slot: ReplySlot) -> None:
+            stop = self._children.stop
+            self._lanes.job(self._lane_of(child), lambda: stop(child), lambda _: then(slot))
+
+        return self._answer_later(child, act)
+
+    def _delete_request(self, id_: str) -> DoneAnswer:
+        child = self._children.get(id_)
+        if child is None:
+            return Refusal.NOT_FOUND
+        if child.state is ChildState.STOPPED:
+            self._children.forget(child)
+            return Done()
+        if child.is_due or child.state is ChildState.ENDED:
+            return Refusal.RESTARTING
+        return Refusal.RUNNING
+
+    # ------------------------------------------------------------------ looking
+
+    def infos(self) -> Iterator[ChildInfo]:
+        """The children, in start order."""
+        return (child.info() for child in self._children)
+
+    def counts(self) -> Counts:
+        children = tuple(self._children)
+        supervisors = sum(child.spec.kind == "supervisor" for child in children)
+        return Counts(
+            specs=len(children),
+            active=sum(child.is_active for child in children),
+            supervisors=supervisors,
+            workers=len(children) - supervisors,
+            restarting=sum(child.state is ChildState.RESTARTING for child in children),
+        )
 
     def statistics(self) -> dict[str, Any]:
         """For the tree: strategy, and how much of the window is spent."""
@@ -313,18 +409,3 @@ class Supervisor(Actor):
             "restarts_in_window": self._window.used(trio.current_time()),
             "intensity": self.spec.intensity,
         }
-
-
-async def shut_down(supervisor: Actor, ref: Ref, spec: ChildSpec) -> None:
-    """Ask a child to end, wait, kill it; report one that outlives even that."""
-    if spec.shutdown_s is not BRUTAL_KILL:
-        ref.exit(SHUTDOWN, supervisor.ref)
-        limit_s = float("inf") if spec.shutdown_s is None else float(spec.shutdown_s)
-        with trio.move_on_after(limit_s):
-            await ref.wait_exit()
-            return
-    ref.exit(KILL)
-    with trio.move_on_after(KILL_GRACE_S):
-        await ref.wait_exit()
-        return
-    supervisor.system.emit(Unkillable, ref)

@@ -16,20 +16,17 @@ import msgspec
 import trio
 from outcome import Error, Outcome, Value
 
+from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.messages import (
     AccountRequest,
     Authenticate,
     BlockChanged,
-    Code,
     Device,
-    Done,
     LoggedIn,
     Login,
     OnlineSids,
-    Refused,
     Register,
     RelationChanged,
-    Result,
     Revoked,
     Show,
     channel_name,

@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
-import msgspec
 import trio
 from outcome import Error, Outcome, Value
 
 from actors.chat import journal
-from actors.chat.channel_draft import (
-    Draft,
+from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
+from actors.chat.channel_delivery import cursor_event, head_event, runs, typing_event
+from actors.chat.channel_draft import Draft
+from actors.chat.channel_loading import Relations, claim_thread, relations_of
+from actors.chat.channel_plan import (
     MaybeRepeat,
     NeedEvents,
     Rules,
@@ -32,40 +34,33 @@ from actors.chat.channel_draft import (
     Written,
 )
 from actors.chat.channel_state import (
-    RECENT_EVENTS_MAX,
     ThreadState,
     page_range,
-    replay,
     shown_to,
     standing,
 )
+from actors.chat.commands import (
+    CreateGroup,
+    Send,
+)
 from actors.chat.messages import (
-    OWN_CID_PREFIX,
     Answer,
     BlockChanged,
     Caller,
-    Code,
     CommitFailed,
-    CreateGroup,
     Deliver,
-    Done,
     Hint,
     Mark,
     NoPage,
     Page,
     Post,
-    Published,
     ReadPage,
-    Refused,
-    Result,
-    Send,
     Show,
     Typing,
     ViewChanged,
     dm_members,
     session_name,
 )
-from actors.chat.privacy import receipts_shown
 from actors.chat.services import JOURNAL, Services
 from actors.runtime import Actor, Down, NameUp, Ref, Shutdown
 from persistence.records import (
@@ -91,9 +86,6 @@ BATCH_EVENTS_MAX = 256
 
 QUEUE_POSTS_MAX = 2000
 """Posts waiting in one thread; beyond it posts are answered `unavailable`."""
-
-REPLAY_EVENTS_MAX = 1000
-"""Events read at a time when the thread tables lag behind the log."""
 
 
 class _Tick:
@@ -128,11 +120,7 @@ class Channel(Actor):
         self._related: dict[int, Event] = {}
         self._known: dict[tuple[UserId, ClientId], Event] = {}
         self._checked: set[tuple[UserId, ClientId]] = set()
-        self._dirty: dict[UserId, Cursor] = {}
-        self._unshown: dict[UserId, int] = {}
-        self._awaiting_flush: list[Caller] = []
-        self._flushing: list[Caller] = []
-        self._flush_due = False
+        self._cursors = CursorBook()
         self._flush_timer = False
         self._receipts_shown = True
         self._stale = False
@@ -149,53 +137,19 @@ class Channel(Actor):
 
     async def _load(self) -> None:
         """Claim the thread and read back what is committed of it."""
-        thread = self._state.thread
-        claim = await self._services.log.claim(thread, RECENT_EVENTS_MAX)
-        state = ThreadState(thread, claim.head, cursors=dict(claim.cursors))
-        state.remember(claim.recent)
-        loaded = await self._services.threads.load(thread)
-        if loaded is not None:
-            state.meta = loaded[0]
-            state.members = {member.uid: member for member in loaded[1]}
-            await self._catch_up(state)
-        self._state = state
-        await self._load_relations()
+        self._state = await claim_thread(self._services, self._state.thread)
+        self._relations(await relations_of(self._services, self._state.thread))
 
-    async def _catch_up(self, state: ThreadState) -> None:
-        """Bring the thread tables to where the log is: a crash may have come between the two."""
-        assert state.meta is not None
-        before = state.members
-        while state.meta.applied_seq < state.head.meta_seq:
-            span = Span(state.meta.applied_seq + 1, state.head.meta_seq)
-            events = await self._services.log.read(
-                state.thread, span, REPLAY_EVENTS_MAX, after=state.meta.applied_seq
-            )
-            assert events, "the log ends before its own meta_seq"
-            state.meta, state.members = replay(state.meta, state.members, events)
-            if state.meta.applied_seq < events[-1].seq:
-                state.meta = replace(state.meta, applied_seq=events[-1].seq)
-        if state.members is not before:
-            members = tuple(m for uid, m in state.members.items() if before.get(uid) != m)
-            await self._services.threads.project(Projection(state.meta, members))
-
-    async def _load_relations(self) -> None:
-        users = dm_members(self._state.thread)
-        if len(users) != 2:
-            return
-        relations = await self._services.contacts.relations(users[0], users[1:])
-        self._state.blocked = relations[users[1]].blocked
-        self._receipts_shown = await receipts_shown(self._services, users[0], users[1])
+    def _relations(self, relations: Relations) -> None:
+        self._state.blocked = relations.blocked
+        self._receipts_shown = relations.receipts_shown
 
     def _announce(self) -> None:
         """Tail safety: every member online hears where the log stands (PROTOCOL.md §4.6)."""
-        head = self._state.head
-        if not head.seq:
+        if not self._state.head.seq:
             return
-        body = msgspec.json.encode(
-            {"e": "head", "thread": self._state.thread, "seq": head.seq, "n": head.n,
-             "epoch": head.epoch}
-        )  # fmt: skip
-        show = Show(("head", self._state.thread), body)
+        thread = self._state.thread
+        show = Show(("head", thread), head_event(thread, self._state.head))
         for uid in self._state.active_members():
             self._tell(uid, show)
 
@@ -224,7 +178,7 @@ class Channel(Actor):
     def _tick(self, tick: _Tick) -> None:
         if tick is _FLUSH:
             self._flush_timer = False
-            self._flush_due = self._flush_due or bool(self._dirty)
+            self._cursors.due = self._cursors.due or bool(self._cursors.dirty)
             self._pump()
         elif tick is _RECEIPTS:
             self._show_receipts()
@@ -234,7 +188,7 @@ class Channel(Actor):
     def _idle(self) -> None:
         idle_s = self._services.times.channel_idle_s
         quiet_s = trio.current_time() - self._active_at
-        if quiet_s < idle_s or self._busy or self._queue or self._dirty:
+        if quiet_s < idle_s or self._busy or self._queue or self._cursors.dirty:
             self.send_after(max(idle_s - quiet_s, 1.0), _IDLE)
         else:
             self.stop()
@@ -256,10 +210,10 @@ class Channel(Actor):
             return
         if self._stale:
             self._stale = False
-            self._step(self._load_relations, on_value=lambda _: None)
+            self._step(relations_of, self._services, self._state.thread, on_value=self._relations)
         elif self._queue and self._state.meta is None:
             self._open(self._queue[0])
-        elif self._queue or self._flush_due:
+        elif self._queue or self._cursors.due:
             self._plan()
 
     def _step(self, work: Any, *args: Any, on_value: Any) -> None:
@@ -326,7 +280,7 @@ class Channel(Actor):
             written.append(planned)
         self._related, self._known = {}, {}
         self._checked.clear()
-        if not draft.events and not self._flush_due:
+        if not draft.events and not self._cursors.due:
             self._finish(written)
             self._pump()
             return
@@ -362,10 +316,7 @@ class Channel(Actor):
             self._journal = ref
             if ref is not None:
                 self.monitor(ref)
-        for uid, cursor in self._dirty.items():
-            draft.cursors.setdefault(uid, cursor)
-        self._flushing, self._awaiting_flush = self._awaiting_flush, []
-        self._flush_due = False
+        self._cursors.into(draft.cursors)
         self._token += 1
         self._busy = True
         self._draft, self._taken, self._written = draft, taken, written
@@ -376,9 +327,7 @@ class Channel(Actor):
     def _take_back(self) -> None:
         """What was to be written waits again, in its order."""
         self._queue.extendleft(reversed(self._taken))
-        self._awaiting_flush = self._flushing + self._awaiting_flush
-        self._flush_due = bool(self._awaiting_flush)
-        self._flushing = []
+        self._cursors.taken_back()
         self._busy = False
         self._draft, self._taken, self._written = None, [], []
 
@@ -403,9 +352,6 @@ class Channel(Actor):
 
     def _committed(self, draft: Draft) -> None:
         draft.apply()
-        for uid in draft.cursors:
-            if self._dirty.get(uid) == draft.cursors[uid]:
-                del self._dirty[uid]
         if draft.meta_seq is None:
             self._conclude(draft)
             return
@@ -424,8 +370,7 @@ class Channel(Actor):
             self._tell(uid, ViewChanged(self._state.thread))
         self._deliver(draft, written)
         self._finish(written)
-        flushed, self._flushing = self._flushing, []
-        for caller in flushed:
+        for caller in self._cursors.committed(draft.cursors):
             self._tell(caller.uid, Answer(caller, Done()))
         self._pump()
 
@@ -434,11 +379,11 @@ class Channel(Actor):
         refused = Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
         for post in self._taken:
             self._answer(post.caller, refused)
-        for caller in self._flushing:
+        for caller in self._cursors.failed():
             self._tell(caller.uid, Answer(caller, refused))
-        self._taken, self._flushing = [], []
+        self._taken = []
         self._take_back()
-        if self._dirty:
+        if self._cursors.dirty:
             self._flush_later()
         self._pump()
 
@@ -455,7 +400,7 @@ class Channel(Actor):
         self._token += 1
 
         def loaded(_: object) -> None:
-            for uid, cursor in self._dirty.items():
+            for uid, cursor in self._cursors.dirty.items():
                 self._state.move_cursor(uid, cursor)
             self._announce()
 
@@ -464,30 +409,10 @@ class Channel(Actor):
     # ------------------------------------------------------------------ delivering
 
     def _deliver(self, draft: Draft, written: list[Written | Settled]) -> None:
-        """Events to every member online, in one message per run of the same audience. The acting
-        device finds its `ok` in place of its event."""
-        published = [self._published(event) for event in draft.events]
-        for entry in written:
-            if isinstance(entry, Written):
-                caller = entry.post.caller
-                for event in published[entry.first : entry.last + 1]:
-                    event.origin = caller.device
-                last = published[entry.last]
-                last.request, last.answer = caller.request, entry.answer
-                if not entry.post.cid.startswith(OWN_CID_PREFIX):
-                    last.cid = entry.post.cid
-        start = 0
-        for index in range(1, len(published) + 1):
-            if index == len(published) or draft.audiences[index] is not draft.audiences[start]:
-                message = Deliver(tuple(published[start:index]))
-                for uid in draft.audiences[start]:
-                    self._tell(uid, message)
-                start = index
-
-    def _published(self, event: Event) -> Published:
-        return Published(
-            self._state.thread, event.seq, event.n, event.kind, event.body, event.sender
-        )
+        for audience, events in runs(self._state.thread, draft, written):
+            message = Deliver(events)
+            for uid in audience:
+                self._tell(uid, message)
 
     def _finish(self, written: list[Written | Settled]) -> None:
         for entry in written:
@@ -505,50 +430,37 @@ class Channel(Actor):
     # ------------------------------------------------------------------ cursors, typing
 
     def _mark(self, mark: Mark) -> None:
-        """Move a cursor forward; beyond the head it is clamped, `read` implies `recv`."""
         self._active_at = trio.current_time()
-        caller = mark.caller
-        span = self._state.span(caller.uid)
-        if span is None:
-            self._refuse(mark, Refused(Code.NOT_FOUND, "thread: no such thread"))
-            return
-        high = self._state.head.seq if span.high is None else span.high
-        recv = min(mark.recv or 0, high)
-        read = min(mark.read or 0, high)
-        if not read:
-            self._move(mark, Cursor(recv=recv))
-            return
-        event = self._state.at(read)
-        n = self._state.head.n if read == self._state.head.seq else event.n if event else None
-        if n is not None:
-            self._move(mark, Cursor(max(recv, read), read, n))
-        elif read < span.low:
-            self._move(mark, Cursor(recv=max(recv, read)))
+        cursor = cursor_of(self._state, mark)
+        if isinstance(cursor, Refused):
+            self._refuse(mark, cursor)
+        elif isinstance(cursor, NeedCount):
+            self._count(mark, cursor)
         else:
+            self._move(mark, cursor)
 
-            def found(result: Outcome[Any]) -> None:
-                events = result.unwrap()
-                self._move(mark, Cursor(max(recv, read), read, events[0].n))
+    def _count(self, mark: Mark, need: NeedCount) -> None:
+        def found(result: Outcome[Any]) -> None:
+            (event,) = result.unwrap()
+            self._move(mark, Cursor(need.recv, need.seq, event.n))
 
-            self.run_task(
-                self._services.log.read, self._state.thread, Span(read, read), 1, on_done=found
-            )
+        span = Span(need.seq, need.seq)
+        self.run_task(self._services.log.read, self._state.thread, span, 1, on_done=found)
 
     def _move(self, mark: Mark, cursor: Cursor) -> None:
         caller = mark.caller
         if self._state.move_cursor(caller.uid, cursor):
-            self._dirty[caller.uid] = self._state.cursors[caller.uid]
-            if not self._unshown:
+            if not self._cursors.unshown:
                 self.send_after(self._services.times.receipt_delay_s, _RECEIPTS)
-            self._unshown[caller.uid] = caller.device
+            self._cursors.moved(caller, self._state.cursors[caller.uid])
             self._flush_later()
-        if mark.answered:
-            if caller.uid in self._dirty or self._draft is not None:
-                self._awaiting_flush.append(caller)
-                self._flush_due = True
-                self._pump()
-            else:
-                self._tell(caller.uid, Answer(caller, Done()))
+        if not mark.answered:
+            return
+        if caller.uid in self._cursors.dirty or self._draft is not None:
+            self._cursors.await_flush(caller)
+            self._pump()
+        else:
+            self._tell(caller.uid, Answer(caller, Done()))
 
     def _flush_later(self) -> None:
         if not self._flush_timer:
@@ -558,14 +470,10 @@ class Channel(Actor):
     def _show_receipts(self) -> None:
         """One `cursor` event for each user whose cursor moved; in a direct thread the other side
         sees it only if both show theirs."""
-        unshown, self._unshown = self._unshown, {}
+        unshown, self._cursors.unshown = self._cursors.unshown, {}
         members = list(self._state.active_members())
         for uid, device in unshown.items():
-            cursor = self._state.cursors[uid]
-            body = msgspec.json.encode(
-                {"e": "cursor", "thread": self._state.thread, "user": uid, "recv": cursor.recv,
-                 "read": cursor.read}
-            )  # fmt: skip
+            body = cursor_event(self._state.thread, uid, self._state.cursors[uid])
             key = ("cursor", self._state.thread, uid)
             self._tell(uid, Show(key, body, but=device))
             if self._receipts_shown:
@@ -583,9 +491,7 @@ class Channel(Actor):
         elif self._state.blocked:
             self._refuse(typing, Refused(Code.BLOCKED, "thread: there is a block between you"))
         else:
-            body = msgspec.json.encode(
-                {"e": "typing", "thread": self._state.thread, "user": caller.uid, "on": typing.on}
-            )
+            body = typing_event(self._state.thread, caller.uid, on=typing.on)
             for uid in self._state.active_members():
                 if uid != caller.uid:
                     self._tell(uid, Hint(body))

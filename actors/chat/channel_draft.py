@@ -16,31 +16,40 @@ recognised before anything else is checked, PROTOCOL.md §4.4).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, assert_never
 
 import msgspec
 
+from actors.chat.answers import Code, Done, Refused
+from actors.chat.channel_plan import (
+    MaybeRepeat,
+    NeedEvents,
+    Planned,
+    Rules,
+    Settled,
+    Written,
+    answer_for,
+    digest_of,
+    repeat_of,
+)
 from actors.chat.channel_state import ThreadState, standing, without_text
-from actors.chat.messages import (
+from actors.chat.commands import (
     AddMembers,
-    Code,
-    Command,
     CreateGroup,
     DeleteForAll,
     DeleteGroup,
-    Done,
     Edit,
     LeaveGroup,
-    Post,
     React,
-    Refused,
     RemoveMember,
     Send,
     SetRole,
     UpdateGroup,
+)
+from actors.chat.messages import (
+    Post,
 )
 from persistence.records import (
     Append,
@@ -52,7 +61,6 @@ from persistence.records import (
     Member,
     Rewrite,
     Role,
-    ThreadId,
     ThreadKind,
     UserId,
 )
@@ -64,48 +72,6 @@ MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Limits of PROTOCOL.md §5 that concern one thread."""
-
-    group_members: int = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The post's events stand in the draft from index `first` to `last`; `answer` is its `ok`."""
-
-    post: Post
-    first: int
-    last: int
-    answer: Done
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """The post needs no event: a repeat, a refusal, or nothing left to do."""
-
-    post: Post
-    result: Done | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class NeedEvents:
-    """Plan the post again with these messages and all that refers to them at hand."""
-
-    targets: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MaybeRepeat:
-    """Refuse the post, unless the log already holds its (sender, cid)."""
-
-    refused: Refused
-
-
-Planned = Written | Settled | NeedEvents | MaybeRepeat
 
 
 class Draft:
@@ -471,40 +437,6 @@ class Draft:
                     state.cids[event.sender, event.cid] = rewritten
         for uid, cursor in self.cursors.items():
             state.move_cursor(uid, cursor)
-
-
-def digest_of(command: Command) -> bytes:
-    """Identifies a command's content: the same cid with another digest is a `conflict`."""
-    if isinstance(command, Send):
-        content = _encode((command.text, command.reply_to, command.mentions))
-    else:
-        content = _encode(command)
-    kind = type(command).__name__.encode()
-    return hashlib.blake2b(kind + content, digest_size=8).digest()
-
-
-def answer_for(command: Command, thread: ThreadId, event: Event, *, dup: bool = False) -> Done:
-    """The `ok` for a command whose last event is `event` (PROTOCOL.md §2)."""
-    fields: dict[str, Any] = {"seq": event.seq}
-    match command:
-        case Send():
-            fields = {"thread": thread, "seq": event.seq, "n": event.n, "ts": event.ts_ms}
-        case Edit():
-            fields["ts"] = event.ts_ms
-        case CreateGroup():
-            fields = {"thread": thread, "seq": event.seq, "ts": event.ts_ms}
-        case _:
-            return Done(fields)
-    if dup:
-        fields["dup"] = True
-    return Done(fields)
-
-
-def repeat_of(post: Post, thread: ThreadId, known: Event) -> Done | Refused:
-    """The answer to a post whose cid the log already knows."""
-    if known.digest != digest_of(post.command):
-        return Refused(Code.CONFLICT, "cid: already used for other content")
-    return answer_for(post.command, thread, known, dup=True)
 
 
 def is_deleted(event: Event) -> bool:

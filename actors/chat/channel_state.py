@@ -13,7 +13,10 @@ from typing import Any
 
 import msgspec
 
-from actors.chat.messages import OWN_CID_PREFIX, Code, Refused
+from actors.chat.answers import Code, Refused
+from actors.chat.messages import (
+    OWN_CID_PREFIX,
+)
 from persistence.records import (
     ClientId,
     Cursor,

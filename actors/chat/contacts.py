@@ -13,14 +13,11 @@ import msgspec
 from outcome import Error, Outcome, Value
 
 from actors.chat.accounts import NAME_CHARS_MAX, check_text
+from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.messages import (
     BlockChanged,
-    Code,
     ContactRequest,
-    Done,
-    Refused,
     RelationChanged,
-    Result,
     Show,
     channel_name,
     dm_thread,

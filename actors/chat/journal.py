@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from outcome import Error, Outcome, Value
-from persistence.batching import Batching
 
-from actors.chat.messages import CommitFailed
+from actors.chat.messages import (
+    CommitFailed,
+)
 from actors.runtime import Actor, Ref
+from persistence.batching import Batching
 from persistence.errors import StoreUnavailable
 from persistence.protocols import MessageLog
 from persistence.records import Append

@@ -5,8 +5,8 @@ Messages are small frozen values. Three ideas hold them together:
 * A **Caller** says who asks and where the answer goes: a user, one of their devices, and the number
   the gateway gave the request. Answers travel back through the user's session actor, behind the
   events that precede them, so that on each device replies and events stay in order.
-* A **Post** is a command to one thread. Every post has a `cid`; where the client gave none, the
-  gateway made one up, so that resending after a crash is always safe.
+* A **Post** is a command (`commands`) to one thread. Every post has a `cid`; where the client gave
+  none, the gateway made one up, so that resending after a crash is always safe.
 * A **Published** event is encoded once. Whoever writes it to a socket first leaves the finished
   frame in it for all others.
 """
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
+from actors.chat.answers import Done, Refused, Result
+from actors.chat.commands import Command
 from persistence.records import (
     ClientId,
     EventKind,
-    Role,
     SessionId,
     ThreadId,
     UserId,
@@ -52,49 +52,6 @@ def dm_members(thread: ThreadId) -> tuple[UserId, ...]:
         return ()
     users = (UserId(parts[1]), UserId(parts[2]))
     return users[:1] if users[0] == users[1] else users
-
-
-# ---------------------------------------------------------------------------- answers
-
-
-class Code(StrEnum):
-    """Why a request was refused (PROTOCOL.md §6)."""
-
-    BAD_REQUEST = "bad_request"
-    BAD_CREDENTIALS = "bad_credentials"
-    TOKEN_INVALID = "token_invalid"  # noqa: S105  (a code, not a secret)
-    FORBIDDEN = "forbidden"
-    NOT_MEMBER = "not_member"
-    BLOCKED = "blocked"
-    NOT_FOUND = "not_found"
-    CONFLICT = "conflict"
-    NAME_TAKEN = "name_taken"
-    GONE = "gone"
-    TOO_LARGE = "too_large"
-    LIMIT = "limit"
-    RATE_LIMITED = "rate_limited"
-    INTERNAL = "internal"
-    UNAVAILABLE = "unavailable"
-    TIMEOUT = "timeout"
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The request was carried out; `fields` go into the `ok`, `msgspec.Raw` (JSON already) too."""
-
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The request was not carried out. `msg` is for people and names the offending field."""
-
-    code: Code
-    msg: str
-    retry_ms: int = 0
-
-
-Result = Done | Refused
 
 
 # ---------------------------------------------------------------------------- devices
@@ -334,89 +291,7 @@ class GroupInfo:
     limit: int
 
 
-# ---------------------------------------------------------------------------- commands to a channel
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    text: str = field(repr=False)
-    reply_to: int | None = None
-    mentions: tuple[UserId, ...] = ()
-    opens_dm: bool = False
-    """Addressed to a user: the direct thread is created if need be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    target: int
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteForAll:
-    targets: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class React:
-    target: int
-    emoji: str
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CreateGroup:
-    name: str
-    founders: tuple[UserId, ...]
-    """The creator first."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateGroup:
-    name: str | None
-    about: str | None
-    avatar: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AddMembers:
-    users: tuple[UserId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveMember:
-    user: UserId
-
-
-@dataclass(frozen=True, slots=True)
-class SetRole:
-    user: UserId
-    role: Role
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveGroup:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteGroup:
-    pass
-
-
-Command = (
-    Send
-    | Edit
-    | DeleteForAll
-    | React
-    | CreateGroup
-    | UpdateGroup
-    | AddMembers
-    | RemoveMember
-    | SetRole
-    | LeaveGroup
-    | DeleteGroup
-)
+# ---------------------------------------------------------------------------- to a channel
 
 
 @dataclass(frozen=True, slots=True)

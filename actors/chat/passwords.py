@@ -38,7 +38,7 @@ class Passwords:
         return await trio.to_thread.run_sync(self._hasher.hash, password, limiter=self._limiter)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password fits. Takes equally long for an account that does not exist (None)."""
+        """Whether the password fits. Takes equally long for an account that is not there (None)."""
 
         def check() -> bool:
             try:

@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from actors.chat.answers import Code, Refused
 from actors.chat.messages import (
     Caller,
-    Code,
     History,
     Mark,
     Post,
     ReadPage,
-    Refused,
     Typing,
 )
 from actors.runtime import Ref

@@ -1,8 +1,8 @@
 """The presence registry: answers status polls from memory.
 
 Heartbeats never come here. Gateways report transitions and renew one lease each
-(`presence_state`); clients poll. What a viewer may see (blocks, last-seen privacy) is looked up once
-per device and set of ids, and again when a block, contact or setting that concerns it changes.
+(`presence_state`); clients poll. What a viewer may see (blocks, last-seen privacy) is looked up
+once per device and set of ids, and again when a block, contact or setting that concerns it changes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 import trio
 from outcome import Error, Outcome
 
+from actors.chat.answers import Code, Done, Refused
 from actors.chat.messages import (
-    Code,
-    Done,
     Lease,
     Poll,
-    Refused,
     RelationChanged,
     UserDown,
     UserUp,

@@ -63,7 +63,7 @@ class PresenceState:
         return True
 
     def lease(self, gateway: str, users: Collection[UserId] | None, now_s: float) -> list[UserId]:
-        """Renew a gateway's lease; with `users`, these are all it holds. Returns who came online."""
+        """Renew a gateway's lease; with `users`, these are all it holds. Who came online by it."""
         self.leases[gateway] = now_s
         if users is None:
             return []

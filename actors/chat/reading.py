@@ -11,8 +11,13 @@ from typing import Any
 
 import msgspec
 
+from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.channel_delivery import head_event
 from actors.chat.channel_state import masked, page_range, shown_to, standing
-from actors.chat.messages import Code, Done, History, Refused, Result, dm_members
+from actors.chat.messages import (
+    History,
+    dm_members,
+)
 from actors.chat.privacy import mutual
 from actors.chat.services import Services
 from persistence.records import (
@@ -305,9 +310,7 @@ async def recent_heads(
     heads = []
     for line in found:
         if line.head.ts_ms >= since_ms:
-            fields = {"e": "head", "thread": line.thread, "seq": line.head.seq, "n": line.head.n,
-                      "epoch": line.head.epoch}  # fmt: skip
-            heads.append((line.thread, msgspec.json.encode(fields)))
+            heads.append((line.thread, head_event(line.thread, line.head)))
     return heads
 
 

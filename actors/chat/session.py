@@ -14,27 +14,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import trio
 from outcome import Error, Outcome, Value
 
-from actors.chat import reading
-from actors.chat.channel_draft import digest_of
-from actors.chat.channel_state import standing
+from actors.chat import reading, settings
+from actors.chat.addressing import Ordered, missing, people_of, resolve
+from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.commands import (
+    Send,
+)
 from actors.chat.messages import (
-    AddMembers,
     Answer,
     Attach,
     Caller,
-    Code,
-    CreateGroup,
     Deliver,
     Detach,
     Device,
-    Done,
     GroupCreate,
     GroupInfo,
     HideMine,
@@ -47,12 +46,7 @@ from actors.chat.messages import (
     Post,
     Published,
     ReadPage,
-    Refused,
-    RemoveMember,
-    Result,
     Revoked,
-    Send,
-    SetRole,
     Show,
     SubmitMark,
     SubmitPost,
@@ -63,7 +57,6 @@ from actors.chat.messages import (
     Typing,
     ViewChanged,
     channel_name,
-    dm_thread,
 )
 from actors.chat.pending import Entry, Link, Outstanding, Passed
 from actors.chat.services import Services
@@ -93,10 +86,6 @@ class _Sweep:
 @dataclass(frozen=True, slots=True)
 class _Idle:
     generation: int
-
-
-Ordered = SubmitPost | SubmitMark | SubmitTyping | History
-"""Requests whose thread or people may have to be looked up first; each device's stay in order."""
 
 
 class Session(Actor):
@@ -269,7 +258,7 @@ class Session(Actor):
         device = request.caller.device
 
         async def look() -> tuple[dict[str, UserId], list[Membership]]:
-            people = _people(request)
+            people = people_of(request)
             found = await reading.find_people(self._services, people) if people else {}
             thread = request.thread
             rows = await self._services.threads.memberships(self._uid, (thread,)) if thread else []
@@ -282,7 +271,7 @@ class Session(Actor):
                     for row in rows:
                         self._remember_view(row)
                     if not self._pass(request):
-                        self._answer(request.caller, _missing(request, self._people))
+                        self._answer(request.caller, missing(request, self._people))
                 case Error(error):
                     self._answer(request.caller, self._store_refusal(error))
             self._next(device)
@@ -315,7 +304,7 @@ class Session(Actor):
         """Pass a request on, if all it needs is known; False asks for a look-up."""
         match request:
             case SubmitPost():
-                resolved = self._resolve(request)
+                resolved = resolve(request, self._uid, self._people)
                 if resolved is None:
                     return False
                 thread, command = resolved
@@ -337,25 +326,6 @@ class Session(Actor):
     def _knows(self, thread: ThreadId) -> bool:
         """Whether the thread is surely one of the user's, or its channel can say so itself."""
         return thread in self._views or self.system.names.get(channel_name(thread)) is not None
-
-    def _resolve(self, request: SubmitPost) -> tuple[ThreadId, Any] | None:
-        """The thread and the command with its people as uids; None if someone is unknown yet."""
-        uids = [self._people.get(person) for person in request.people]
-        if None in uids:
-            return None
-        people = tuple(UserId(uid) for uid in uids if uid is not None)
-        command = request.command
-        match command:
-            case Send() if people:
-                return dm_thread(self._uid, people[0]), replace(command, opens_dm=True)
-            case AddMembers():
-                command = AddMembers(people)
-            case RemoveMember():
-                command = RemoveMember(people[0])
-            case SetRole():
-                command = SetRole(people[0], command.role)
-        assert request.thread is not None
-        return request.thread, command
 
     # ------------------------------------------------------------------ channels
 
@@ -453,16 +423,16 @@ class Session(Actor):
                 self._answer_later(caller, reading.group_info, services, uid, thread, after, limit)
             case Sync(caller, cursors, limit):
                 self._answer_later(caller, reading.sync, services, uid, cursors, limit)
-            case ThreadSet():
-                self._answer_later(message.caller, self._thread_set, message)
-            case HideMine():
-                self._answer_later(message.caller, self._hide, message)
+            case ThreadSet() | HideMine():
+                self._answer_later(message.caller, self._change_view, message)
             case GroupCreate():
                 self._create_group(message)
             case _:
                 raise TypeError(f"a session does not understand {type(message).__name__}")
 
-    def _answer_later(self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any) -> None:
+    def _answer_later(
+        self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any
+    ) -> None:
         """Run a request that waits for the stores, and answer it."""
 
         def done(result: Outcome[Any]) -> None:
@@ -484,65 +454,20 @@ class Session(Actor):
 
     # ------------------------------------------------------------------ the user's own settings
 
-    async def _membership(self, thread: ThreadId) -> Membership | Refused:
-        rows = await self._services.threads.memberships(self._uid, (thread,))
-        if not rows:
-            return reading.NOT_FOUND
-        may = standing(rows[0].meta, rows[0].member)
-        return may if isinstance(may, Refused) else rows[0]
-
-    async def _thread_set(self, request: ThreadSet) -> Result:
-        row = await self._membership(request.thread)
-        if isinstance(row, Refused):
-            return row
-        view = replace(row.view, **request.change)
-        await self._services.threads.set_view(self._uid, request.thread, view)
+    async def _change_view(self, request: ThreadSet | HideMine) -> Result:
+        """Store a setting of the user's own and show it to their other devices."""
+        settle = settings.set_view if isinstance(request, ThreadSet) else settings.hide
+        shown = await settle(self._services, self._uid, request)  # type: ignore[arg-type]  # by kind
+        if isinstance(shown, Refused):
+            return shown
         self._views.pop(request.thread, None)
-        fields = {"muted_until": view.muted_until_ms, "pinned": view.pinned,
-                  "archived": view.archived}  # fmt: skip
-        self._show_inbox(request.caller, request.thread, fields)
-        return Done()
-
-    async def _hide(self, request: HideMine) -> Result:
-        rows = await self._services.threads.memberships(self._uid, (request.thread,))
-        if not rows:
-            return reading.NOT_FOUND
-        refused = await reading.check_hideable(self._services, rows[0], request.seqs)
-        if refused is not None:
-            return refused
-        await self._services.threads.hide(self._uid, request.thread, request.seqs)
-        self._views.pop(request.thread, None)
-        self._show_inbox(request.caller, request.thread, {"hidden": request.seqs})
-        return Done()
-
-    def _show_inbox(self, caller: Caller, thread: ThreadId, fields: dict[str, Any]) -> None:
-        body = msgspec.json.encode({"e": "inbox", "thread": thread} | fields)
-        kind = "hidden" if "hidden" in fields else "view"
-        key = ("inbox", kind, thread, str(fields.get("hidden", "")))
         for number, device in self._devices.items():
-            if number != caller.device:
-                device.show(key, body)
+            if number != request.caller.device:
+                device.show(shown.key, shown.body)
+        return Done()
 
     def _create_group(self, request: GroupCreate) -> None:
         """Reserve the thread id that belongs to this cid, then post the creation to its channel."""
-
-        async def reserve() -> tuple[ThreadId, CreateGroup] | Refused:
-            found = await reading.find_people(self._services, request.members)
-            for person in request.members:
-                if person not in found:
-                    return Refused(Code.NOT_FOUND, f"members: no such user: {person}")
-            others = (found[person] for person in request.members)
-            founders = tuple(dict.fromkeys((self._uid, *others)))
-            maximum = self._services.limits.group_members
-            if len(founders) > maximum:
-                return Refused(Code.LIMIT, f"members: a group has at most {maximum} members")
-            command = CreateGroup(request.name, founders)
-            digest = digest_of(command)
-            now_ms = self._services.wall_ms()
-            reserved = await self._services.threads.reserve(self._uid, request.cid, digest, now_ms)
-            if reserved.digest != digest:
-                return Refused(Code.CONFLICT, "cid: already used for other content")
-            return reserved.thread, command
 
         def done(result: Outcome[Any]) -> None:
             match result:
@@ -553,7 +478,7 @@ class Session(Actor):
                 case Error(error):
                     self._answer(request.caller, self._store_refusal(error))
 
-        self.run_task(reserve, on_done=done)
+        self.run_task(settings.reserve_group, self._services, self._uid, request, on_done=done)
 
     def statistics(self) -> dict[str, int]:
         """Live state for the tree and for logs."""
@@ -562,15 +487,3 @@ class Session(Actor):
             "waiting": len(self._outstanding),
             "channels": len(self._outstanding.links),
         }
-
-
-def _people(request: Ordered) -> tuple[str, ...]:
-    return request.people if isinstance(request, SubmitPost) else ()
-
-
-def _missing(request: Ordered, people: dict[str, UserId]) -> Refused:
-    """Why a request cannot be passed on after everything was looked up."""
-    for person in _people(request):
-        if person not in people:
-            return Refused(Code.NOT_FOUND, f"user: no such user: {person}")
-    return reading.NOT_FOUND

@@ -52,7 +52,10 @@ def name_of(uid: str) -> str:
         ({"e": "edit", "from": "u2", "target": 1, "text": "ho"}, "Bob edited #1: ho"),
         ({"e": "edit", "from": "u2", "target": 1}, "Bob edited #1: (deleted)"),
         ({"e": "del", "from": "u1", "target": 1}, "you deleted #1"),
-        ({"e": "react", "from": "u2", "target": 1, "emoji": "x", "on": True}, "Bob reacts x to #1"),
+        (
+            {"e": "react", "from": "u2", "target": 1, "emoji": "x", "on": True},
+            "Bob reacted x to #1",
+        ),
         ({"e": "member", "user": "u2", "by": "u1", "act": "add"}, "— you added Bob"),
         ({"e": "member", "user": "u2", "by": "u1", "act": "remove"}, "— you removed Bob"),
         ({"e": "member", "user": "u2", "by": "u2", "act": "leave"}, "— Bob left"),

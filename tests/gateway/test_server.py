@@ -306,9 +306,8 @@ async def test_a_head_too_large_is_431_and_one_never_finished_is_dropped(
     assert trio.current_time() - started == 10.0
 
 
-async def test_the_oldest_undecided_connection_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "UNDECIDED_MAX", 2)
-    async with serving() as server:
+async def test_the_oldest_undecided_connection_makes_room() -> None:
+    async with serving(undecided=2) as server:
         lazy = []
         for count in (1, 2):
             lazy.append(await dial(server))

@@ -17,7 +17,7 @@ export function signature(state, thread, item, now) {
   const { row, tick, first, reacts, quote, entry } = item;
   return JSON.stringify([
     row.seq, row.edited, row.deleted, tick, first, reacts, quote, entry?.state,
-    thread.kind === 'group' && personName(state, row.from), quote && personName(state, quote.from),
+    personName(state, row.from), quote && personName(state, quote.from),
   ]);
 }
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from actors.chat.channel_draft import MaybeRepeat, NeedEvents, Rules, Settled, Written
+from actors.chat.channel_plan import (
+    MaybeRepeat,
+    NeedEvents,
+    Rules,
+    Settled,
+    Written,
+)
 from actors.chat.channel_state import RECENT_EVENTS_MAX, masked
-from actors.chat.messages import (
+from actors.chat.commands import (
     AddMembers,
     DeleteForAll,
     DeleteGroup,

@@ -7,9 +7,22 @@ from typing import Any
 
 import msgspec
 
-from actors.chat.channel_draft import Draft, Planned, Rules, Written
+from actors.chat.answers import Done
+from actors.chat.channel_draft import Draft
+from actors.chat.channel_plan import (
+    Planned,
+    Rules,
+    Written,
+)
 from actors.chat.channel_state import ThreadState
-from actors.chat.messages import Caller, Command, CreateGroup, Done, Post
+from actors.chat.commands import (
+    Command,
+    CreateGroup,
+)
+from actors.chat.messages import (
+    Caller,
+    Post,
+)
 from persistence.records import (
     ClientId,
     Event,

@@ -1,0 +1,55 @@
+"""What a thread's members are told: durable events in runs of one audience, and state events.
+
+The acting device finds the `ok` in the place of its event; every other device of every member, the
+actor's included, gets the event (PROTOCOL.md §4.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from actors.chat.channel_draft import Draft
+from actors.chat.channel_plan import Settled, Written
+from actors.chat.messages import OWN_CID_PREFIX, Published
+from persistence.records import Cursor, Head, ThreadId, UserId
+
+
+def runs(
+    thread: ThreadId, draft: Draft, written: Sequence[Written | Settled]
+) -> Iterator[tuple[tuple[UserId, ...], tuple[Published, ...]]]:
+    """A committed draft's events, cut where the audience changes: nearly always one run."""
+    published = [
+        Published(thread, event.seq, event.n, event.kind, event.body, event.sender)
+        for event in draft.events
+    ]
+    for entry in written:
+        if isinstance(entry, Written):
+            caller = entry.post.caller
+            for event in published[entry.first : entry.last + 1]:
+                event.origin = caller.device
+            last = published[entry.last]
+            last.request, last.answer = caller.request, entry.answer
+            if not entry.post.cid.startswith(OWN_CID_PREFIX):
+                last.cid = entry.post.cid
+    start = 0
+    for index in range(1, len(published) + 1):
+        if index == len(published) or draft.audiences[index] is not draft.audiences[start]:
+            yield draft.audiences[start], tuple(published[start:index])
+            start = index
+
+
+def head_event(thread: ThreadId, head: Head) -> bytes:
+    """Where the log stands, and under which writer."""
+    fields = {"e": "head", "thread": thread, "seq": head.seq, "n": head.n, "epoch": head.epoch}
+    return msgspec.json.encode(fields)
+
+
+def cursor_event(thread: ThreadId, uid: UserId, cursor: Cursor) -> bytes:
+    fields = {"e": "cursor", "thread": thread, "user": uid}
+    return msgspec.json.encode(fields | {"recv": cursor.recv, "read": cursor.read})
+
+
+def typing_event(thread: ThreadId, uid: UserId, *, on: bool) -> bytes:
+    return msgspec.json.encode({"e": "typing", "thread": thread, "user": uid, "on": on})

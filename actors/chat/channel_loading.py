@@ -1,0 +1,67 @@
+"""How a channel learns what is committed of its thread: claim, read back, catch up.
+
+Claiming raises the epoch, which fences whoever wrote before. The thread tables may lag behind the
+log (a crash may have come between the two); the log is the truth, so they are brought up to date
+here, before anybody is answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from actors.chat.channel_state import RECENT_EVENTS_MAX, ThreadState, replay
+from actors.chat.messages import dm_members
+from actors.chat.privacy import receipts_shown
+from actors.chat.services import Services
+from persistence.records import Projection, Span, ThreadId
+
+REPLAY_EVENTS_MAX = 1000
+"""Events read at a time when the thread tables lag behind the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """Between the two users of a direct thread: a block, and whether they show receipts."""
+
+    blocked: bool = False
+    receipts_shown: bool = True
+
+
+async def claim_thread(services: Services, thread: ThreadId) -> ThreadState:
+    """Take a thread over: the next epoch, head, recent events, members, cursors."""
+    claim = await services.log.claim(thread, RECENT_EVENTS_MAX)
+    state = ThreadState(thread, claim.head, cursors=dict(claim.cursors))
+    state.remember(claim.recent)
+    loaded = await services.threads.load(thread)
+    if loaded is not None:
+        state.meta = loaded[0]
+        state.members = {member.uid: member for member in loaded[1]}
+        await _catch_up(services, state)
+    return state
+
+
+async def _catch_up(services: Services, state: ThreadState) -> None:
+    assert state.meta is not None
+    before = state.members
+    while state.meta.applied_seq < state.head.meta_seq:
+        span = Span(state.meta.applied_seq + 1, state.head.meta_seq)
+        events = await services.log.read(
+            state.thread, span, REPLAY_EVENTS_MAX, after=state.meta.applied_seq
+        )
+        assert events, "the log ends before its own meta_seq"
+        state.meta, state.members = replay(state.meta, state.members, events)
+        if state.meta.applied_seq < events[-1].seq:
+            state.meta = replace(state.meta, applied_seq=events[-1].seq)
+    if state.members is not before:
+        members = tuple(m for uid, m in state.members.items() if before.get(uid) != m)
+        await services.threads.project(Projection(state.meta, members))
+
+
+async def relations_of(services: Services, thread: ThreadId) -> Relations:
+    """What stands between the users of a direct thread; nothing in any other."""
+    users = dm_members(thread)
+    if len(users) != 2:
+        return Relations()
+    relations = await services.contacts.relations(users[0], users[1:])
+    shown = await receipts_shown(services, users[0], users[1])
+    return Relations(relations[users[1]].blocked, shown)

@@ -1,0 +1,102 @@
+"""What the ops port shows of the running system: health, tree, events, metrics, and the kill verb."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import partial
+from typing import Any
+
+import structlog
+
+from actors.runtime import KILL, ActorSystem, Custom, describe
+from actors.runtime.exits import is_abnormal
+from actors.runtime.tracing import DeadLetter, Event, Exited, Restarted
+from gateway.metrics import Metrics
+from supervision.tree import snapshot, to_json
+
+logger = structlog.get_logger("ops")
+
+ROOT = "root"
+NEEDED = ("journal", "accounts", "contacts", "presence", "hub", "listener")
+"""Without one of these a client cannot be served well: not ready."""
+
+KILL_REASON = "kill"
+
+
+class Backend:
+    """`gateway.ops.OpsBackend` on an actor system. Also counts crashes and restarts as they happen."""
+
+    def __init__(self, system: ActorSystem, metrics: Metrics) -> None:
+        self._system = system
+        self._metrics = metrics
+        self._draining = False
+        system.events.subscribe(self._count)
+        metrics.watch("system", system.statistics)
+        for name in ("journal", "presence", "hub", "listener", "channels", "sessions"):
+            metrics.watch(name, partial(self._details, name))
+
+    def _details(self, name: str) -> object:
+        ref = self._system.whereis(name)
+        details = None if ref is None else ref.details()
+        if isinstance(details, Mapping):
+            return {key: value for key, value in details.items() if not isinstance(value, str)}
+        return details or {}
+
+    def _count(self, event: Event) -> None:
+        match event:
+            case Exited() if is_abnormal(event.reason):
+                self._metrics.crashes += 1
+                logger.warning(
+                    "actor_exited", actor=event.name or event.id, reason=describe(event.reason)
+                )
+            case Restarted():
+                self._metrics.restarts += 1
+            case DeadLetter():
+                self._metrics.dead_letters += 1
+
+    def drain(self) -> None:
+        """The server is about to leave: not ready any more."""
+        self._draining = True
+
+    # ------------------------------------------------------------------ OpsBackend
+
+    def live(self) -> bool:
+        return self._system.whereis(ROOT) is not None
+
+    def ready(self) -> tuple[bool, Mapping[str, Any]]:
+        missing = [name for name in NEEDED if not self._system.is_ready(name)]
+        state = "draining" if self._draining else "missing" if missing else "serving"
+        return not missing and not self._draining, {"state": state, "missing": missing}
+
+    def tree(self) -> Mapping[str, Any]:
+        root = self._system.whereis(ROOT)
+        return {} if root is None else to_json(snapshot(self._system, root))
+
+    def subscribe(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+        return self._system.events.subscribe(lambda event: listener(event_fields(event)))
+
+    def kill(self, actor: str | int, reason: str) -> bool:
+        """End an actor: with `kill` beyond its control, with any other reason as a signal."""
+        ref = self._system.find(actor)
+        if ref is None:
+            return False
+        ref.exit(KILL if reason == KILL_REASON else Custom(reason))
+        return True
+
+    def metrics(self) -> bytes:
+        return self._metrics.exposition()
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """An event as JSON: its class's name under `event`, reasons in words."""
+    fields: dict[str, Any] = {"event": type(event).__name__}
+    for field in dataclasses.fields(event):
+        value = getattr(event, field.name)
+        if field.name == "reason":
+            value = describe(value)
+        elif isinstance(value, Enum):
+            value = value.value
+        fields[field.name] = value
+    return fields

@@ -1,0 +1,199 @@
+"""Talking to a supervisor: the messages it answers, and a function for each.
+
+Send them with `Ref.call`, or use the functions, which do that. A supervisor answers *which* and
+*count* at once, whatever else it is doing; the others when their child is ready or gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from actors.runtime import ExitReason, Ref
+from supervision.spec import ChildSpec, Problem
+
+ADMIN_DEADLINE_S = 60.0
+"""Longer than a child may take to start or stop by default."""
+
+
+class ChildState(StrEnum):
+    WAITING = "waiting"
+    """Those before it have to start first."""
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"
+    """It ended just now; what follows is not decided yet."""
+    STOPPING = "stopping"
+    RESTARTING = "restarting"
+    """It waits for its next start."""
+    STOPPED = "stopped"
+    """Not running, and nobody will start it unless asked to."""
+    RETIRED = "retired"
+    """A dynamic child that failed too often and may not start for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """One child. `ref` is its present incarnation, if there is one."""
+
+    id: str
+    ref: Ref | None
+    kind: str
+    state: ChildState
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`specs` known, of them `active`, `restarting` and `retired`; and by kind (OTP's four, and the
+    two that OTP does not tell apart)."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+    restarting: int = 0
+    retired: int = 0
+
+
+# ---------------------------------------------------------------------- messages
+
+
+@dataclass(frozen=True, slots=True)
+class WhichChildren:
+    """Answer: `list[ChildInfo]`, in start order."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountChildren:
+    """Answer: `Counts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Add a child and start it. Answer: `ChildStarted` or a refusal."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateChild:
+    """Stop a child; its spec stays, unless it is temporary or dynamic. Stopping the stopped is done.
+    Answer: `Done` or a refusal."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    """Start a stopped (or retired) child. Answer: `ChildStarted` or a refusal."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild:
+    """Forget a stopped child. Answer: `Done` or a refusal."""
+
+    id: str
+
+
+Request = WhichChildren | CountChildren | StartChild | TerminateChild | RestartChild | DeleteChild
+
+
+# ---------------------------------------------------------------------- answers
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """As asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """The child is ready; None if it raised `Ignore`."""
+
+    ref: Ref | None
+
+
+class Refusal(StrEnum):
+    """Why not. Nothing has changed."""
+
+    NOT_FOUND = "not_found"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    ALREADY_PRESENT = "already_present"
+    """The id is taken by a child that does not run."""
+    MAX_CHILDREN = "max_children"
+    BUSY = "busy"
+    """Too many requests are waiting."""
+    ENDING = "ending"
+    """The supervisor is about to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyRunning:
+    """The id is taken by this child."""
+
+    ref: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The child could not be started; it is tried again only when asked."""
+
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class BadSpec:
+    problems: tuple[Problem, ...]
+
+
+StartAnswer = ChildStarted | AlreadyRunning | NotStarted | BadSpec | Refusal
+DoneAnswer = Done | Refusal
+Answer = list[ChildInfo] | Counts | StartAnswer | DoneAnswer
+
+
+# ---------------------------------------------------------------------- functions
+# All raise `CallError` when the supervisor is not there or ends meanwhile.
+
+
+async def which_children(
+    supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> list[ChildInfo]:
+    found: list[ChildInfo] = await supervisor.call(WhichChildren(), timeout_s=timeout_s)
+    return found
+
+
+async def count_children(supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S) -> Counts:
+    counts: Counts = await supervisor.call(CountChildren(), timeout_s=timeout_s)
+    return counts
+
+
+async def start_child(
+    supervisor: Ref, spec: ChildSpec, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> StartAnswer:
+    answer: StartAnswer = await supervisor.call(StartChild(spec), timeout_s=timeout_s)
+    return answer
+
+
+async def terminate_child(
+    supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> DoneAnswer:
+    answer: DoneAnswer = await supervisor.call(TerminateChild(id_), timeout_s=timeout_s)
+    return answer
+
+
+async def restart_child(
+    supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> StartAnswer:
+    answer: StartAnswer = await supervisor.call(RestartChild(id_), timeout_s=timeout_s)
+    return answer
+
+
+async def delete_child(
+    supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> DoneAnswer:
+    answer: DoneAnswer = await supervisor.call(DeleteChild(id_), timeout_s=timeout_s)
+    return answer

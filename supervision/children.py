@@ -1,0 +1,233 @@
+"""The child table of a supervisor: starting, stopping and forgetting one child at a time.
+
+Says what happened and decides nothing: what follows from an end is the supervisor's business. A child
+is linked and monitored from before its first turn until after its last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from actors.runtime import (
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    AlreadyStarted,
+    Custom,
+    Down,
+    ExitReason,
+    MonitorRef,
+    Ref,
+)
+from actors.runtime.exits import KILLED, crash
+from actors.runtime.tracing import Restarted
+from supervision.admin import ChildInfo, ChildState
+from supervision.events import UncleanShutdown
+from supervision.shutdown import end_orphan, is_orphan, kill, shut_down
+from supervision.spec import BRUTAL_KILL, ChildSpec, Restart
+from supervision.strategy import ChildView
+
+IGNORED = Custom("ignore")
+"""What the runtime answers for an actor that raised `Ignore`."""
+
+START_TIMED_OUT = Custom("not ready in time")
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One child: its spec, its present incarnation (if any), and its history."""
+
+    spec: ChildSpec
+    ref: Ref | None = None
+    monitor: MonitorRef | None = None
+    state: ChildState = ChildState.WAITING
+    restarts: int = 0
+    failures: int = 0
+    """Ends and failed starts in a row, for the backoff."""
+    ready_s: float | None = None
+    """When the latest incarnation became ready, if it did."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it waits to be started."""
+        return self.state in (ChildState.WAITING, ChildState.RESTARTING)
+
+    @property
+    def is_active(self) -> bool:
+        return self.ref is not None and self.ref.is_alive()
+
+    def view(self) -> ChildView:
+        """What the strategy needs to know. An end that is not decided yet still counts as alive."""
+        spec = self.spec
+        alive = self.state is not ChildState.STOPPED
+        return ChildView(spec.id, spec.restart, spec.significant, alive)
+
+    def info(self) -> ChildInfo:
+        return ChildInfo(self.spec.id, self.ref, self.spec.kind, self.state, self.restarts)
+
+
+Failure = tuple[Child, ExitReason]
+"""A child that could not be started, and why."""
+
+OnEnd = Callable[[Child, Ref, ExitReason], None]
+
+
+class ChildTable:
+    """The children of `actor`, in start order. `on_end` hears of those that ended by themselves."""
+
+    def __init__(self, actor: Actor, specs: Sequence[ChildSpec], on_end: OnEnd) -> None:
+        self._actor = actor
+        self._on_end = on_end
+        self._by_id = {spec.id: Child(spec) for spec in specs}
+        self._by_monitor: dict[MonitorRef, Child] = {}
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(tuple(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, id_: str) -> Child | None:
+        return self._by_id.get(id_)
+
+    def add(self, spec: ChildSpec) -> Child:
+        """A new child at the end of the order."""
+        child = self._by_id[spec.id] = Child(spec)
+        return child
+
+    def forget(self, child: Child) -> None:
+        if self._by_id.get(child.spec.id) is child:
+            del self._by_id[child.spec.id]
+
+    def let_go(self, child: Child) -> None:
+        """Forget an incarnation that has ended."""
+        if child.monitor is not None:
+            self._by_monitor.pop(child.monitor, None)
+            self._actor.demonitor(child.monitor)
+        child.ref = child.monitor = None
+
+    def down(self, down: Down) -> None:
+        """A monitored child ended. While it starts or stops, whoever does that looks at it."""
+        child = self._by_monitor.pop(down.monitor, None)
+        if child is not None and child.state is ChildState.RUNNING and child.ref is down.ref:
+            child.state = ChildState.ENDED
+            self._on_end(child, down.ref, down.reason)
+
+    # ------------------------------------------------------------------ starting
+
+    async def start_in_order(self, children: Sequence[Child]) -> Failure | None:
+        """Start those that wait for it, one after the other, until one fails."""
+        for child in children:
+            if not child.is_due:
+                continue
+            is_restart = child.state is ChildState.RESTARTING
+            reason = await self._start(child)
+            if reason is not None:
+                child.state = ChildState.RESTARTING
+                return child, reason
+            if is_restart and child.ref is not None:
+                child.restarts += 1
+                self._emit(Restarted, child.spec.id, child.restarts)
+        return None
+
+    async def _start(self, child: Child) -> ExitReason | None:
+        """Start one child and wait until it is ready; why it could not be, otherwise None.
+
+        It may be told to stop meanwhile (`STOPPING`): then whoever said so sees to the rest.
+        """
+        child.state = ChildState.STARTING
+        child.ready_s = None
+        try:
+            ref = await self._spawn(child)
+        except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
+            return None if child.state is ChildState.STOPPING else crash(error)
+        if ref is None:
+            return None
+        reason = await self._until_ready(ref, child.spec.start_limit_s)
+        if child.state is ChildState.STOPPING:
+            return None
+        if reason is not None:
+            self.let_go(child)
+            return None if reason == IGNORED and self._ignored(child) else reason
+        child.ready_s = trio.current_time()
+        child.state = ChildState.RUNNING
+        if not ref.is_alive():  # it was ready, and ended before this task got to run
+            child.state = ChildState.ENDED
+            self._on_end(child, ref, ref.exit_reason or NORMAL)
+        return None
+
+    def _ignored(self, child: Child) -> bool:
+        child.state = ChildState.STOPPED
+        if child.spec.restart is Restart.TEMPORARY:
+            self.forget(child)
+        return True
+
+    async def _spawn(self, child: Child) -> Ref | None:
+        """A new incarnation, watched from its beginning; None if it was told to stop before."""
+        actor, spec = self._actor, child.spec
+        while child.state is ChildState.STARTING:
+            try:
+                ref = actor.system.spawn(
+                    spec.actor, *spec.args, name=spec.name, supervisor=actor.ref,
+                    link_to=actor.ref, **spec.kwargs,
+                )  # fmt: skip
+            except AlreadyStarted as error:
+                if not is_orphan(error.ref):
+                    raise
+                await end_orphan(actor.system, error.ref, spec)
+                continue
+            child.ref = ref
+            child.monitor = actor.monitor(ref)
+            self._by_monitor[child.monitor] = child
+            return ref
+        return None
+
+    async def _until_ready(self, ref: Ref, limit_s: float) -> ExitReason | None:
+        ended = trio.Event()
+        reasons: list[ExitReason | None] = []
+
+        def started(reason: ExitReason | None) -> None:
+            reasons.append(reason)
+            ended.set()
+
+        self._actor.system.when_started(ref, started)
+        with trio.move_on_after(limit_s):
+            await ended.wait()
+        if reasons:
+            return reasons[0]
+        await kill(self._actor.system, ref)
+        return START_TIMED_OUT
+
+    def abort_start(self, child: Child) -> None:
+        """End a start that is under way; `start_in_order` then passes over it."""
+        assert child.state is ChildState.STARTING
+        child.state = ChildState.STOPPING
+        if child.ref is not None:
+            child.ref.exit(SHUTDOWN, self._actor.ref)
+
+    # ------------------------------------------------------------------ stopping
+
+    async def stop(self, child: Child) -> None:
+        """End it, however long its spec allows; it is `STOPPED` afterwards."""
+        ref = child.ref
+        child.state = ChildState.STOPPING
+        if ref is not None and ref.is_alive():
+            reason = await shut_down(self._actor, ref, child.spec)
+            expected = KILLED if child.spec.shutdown_s is BRUTAL_KILL else SHUTDOWN
+            if reason is not None and reason != expected:
+                self._emit(UncleanShutdown, child.spec.id, reason)
+        self.let_go(child)
+        child.state = ChildState.STOPPED
+
+    async def stop_all(self) -> None:
+        """Right to left, one after the other."""
+        for child in reversed(tuple(self._by_id.values())):
+            await self.stop(child)
+
+    def _emit(self, kind: type[Restarted | UncleanShutdown], *fields: object) -> None:
+        self._actor.system.emit(kind, self._actor.ref, *fields)
+
+

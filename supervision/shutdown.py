@@ -1,0 +1,67 @@
+"""Ending a child for certain: ask, wait, kill, report. And finding children nobody owns any more.
+
+The order is OTP's: watch it first, so that its end cannot be missed even if it unlinked itself; send
+`SHUTDOWN`; wait; `KILL`. A child keeps its link to the supervisor all the while: should the
+supervisor itself be killed in the middle, the child still ends.
+
+Code that shields itself from cancellation, or blocks, survives even `KILL`. It is reported and left
+behind; the shutdown goes on.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from actors.runtime import KILL, SHUTDOWN, Actor, ActorSystem, ExitReason, Ref
+from actors.runtime.tracing import Unkillable
+from supervision.spec import ChildSpec
+
+KILL_GRACE_S = 2.0
+"""A killed child that has not ended by then runs code that cannot be cancelled."""
+
+ORPHAN_LIMIT_S = 10.0
+"""How long a child of a dead supervisor may take to end, if its own spec sets no limit."""
+
+ANCESTORS_MAX = 64
+"""Deeper trees do not exist; a longer chain is a cycle."""
+
+
+async def shut_down(supervisor: Actor, ref: Ref, spec: ChildSpec) -> ExitReason | None:
+    """End a child as its spec says; why it ended, or None if it could not be ended."""
+    limit_s = spec.shutdown_limit_s
+    if limit_s > 0:
+        ref.exit(SHUTDOWN, supervisor.ref)
+        with trio.move_on_after(limit_s):
+            return await ref.wait_exit()
+    return await kill(supervisor.system, ref)
+
+
+async def kill(system: ActorSystem, ref: Ref) -> ExitReason | None:
+    """Kill and wait for the end; None (and an event) if it does not come."""
+    ref.exit(KILL)
+    with trio.move_on_after(KILL_GRACE_S):
+        return await ref.wait_exit()
+    system.emit(Unkillable, ref)
+    return None
+
+
+def is_orphan(ref: Ref) -> bool:
+    """Whether the supervisor of an actor, or that one's supervisor, … is dead or ending: then it will
+    end too, but may still be at it, and hold a name that its successor needs."""
+    current = ref
+    for _ in range(ANCESTORS_MAX):
+        above = current._actor._actor_supervisor
+        if above is None:
+            return False
+        if not above.is_alive() or getattr(above._actor, "is_ending", False):
+            return True
+        current = above
+    return False
+
+
+async def end_orphan(system: ActorSystem, ref: Ref, spec: ChildSpec) -> None:
+    """Let an orphan finish what it does, and kill it if that takes too long."""
+    with trio.move_on_after(min(spec.shutdown_limit_s, ORPHAN_LIMIT_S)):
+        await ref.wait_exit()
+        return
+    await kill(system, ref)
