@@ -160,7 +160,12 @@ def echo(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], N
         peer = Peer(address, number)
         peer.on_payload = on_payload
         load.add(peer)
-    return lambda peer: [send(peer) for _ in range(IN_FLIGHT)] and None
+
+    def kick(peer: Peer) -> None:
+        for _ in range(IN_FLIGHT):
+            send(peer)
+
+    return kick
 
 
 def register(address: tuple[str, int], number: int, prefix: str) -> tuple[Peer, str]:
@@ -199,14 +204,19 @@ def relay(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], 
     for peer, _ in registered:
         peer.on_payload = on_payload
         load.add(peer)
-    return lambda peer: [send(peer) for _ in range(IN_FLIGHT)] and None
+
+    def kick(peer: Peer) -> None:
+        for _ in range(IN_FLIGHT):
+            send(peer)
+
+    return kick
 
 
 def idle(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], None]:
     """Authenticated connections that do nothing."""
     for number in range(users):
         load.add(register(address, number, "idle")[0])
-    return lambda peer: None
+    return lambda _peer: None
 
 
 KINDS = {"echo": echo, "relay": relay, "idle": idle}

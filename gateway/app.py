@@ -18,8 +18,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+
 import structlog
-import trio
 
 from actors.chat.accounts import Accounts
 from actors.chat.channel import Channel
@@ -208,7 +208,7 @@ def make_server(settings: Settings, system: ActorSystem, metrics: Metrics) -> Se
 
 def hub_of(ref: Ref) -> Hub:
     """The hub itself: sockets are handed to it as objects, which no message could carry."""
-    hub = ref._actor  # noqa: SLF001  (the root may reach into its own parts)
+    hub = ref._actor
     assert isinstance(hub, Hub)
     return hub
 

@@ -15,7 +15,7 @@ import getpass
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import trio
@@ -459,7 +459,7 @@ async def _session(options: argparse.Namespace) -> None:
                 await client.logout()
 
 
-def main(argv: list[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the terminal client; returns the exit status."""
     options, status = _arguments(argv), 0
     if isinstance(sys.stdout, io.TextIOWrapper):

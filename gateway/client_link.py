@@ -63,7 +63,7 @@ class RequestError(ClientError):
         super().__init__(f"{op}: {self.code}: {self.msg}")
 
 
-class OutcomeUnknown(ClientError):  # noqa: N818 (says what is the case)
+class OutcomeUnknown(ClientError):
     """No answer came: the request may or may not have been done."""
 
 
@@ -75,7 +75,7 @@ class TimedOut(OutcomeUnknown):
     """The deadline passed before the answer."""
 
 
-class ConnectFailed(ClientError):  # noqa: N818
+class ConnectFailed(ClientError):
     """No connection could be opened; `code` is the close code when the server gave one."""
 
     def __init__(self, msg: str, code: int | None = None) -> None:
@@ -83,7 +83,7 @@ class ConnectFailed(ClientError):  # noqa: N818
         super().__init__(msg)
 
 
-class Closed(ClientError):  # noqa: N818
+class Closed(ClientError):
     """The client is closed and will not come back by itself; `code` is the close code, if any."""
 
     def __init__(self, code: int | None, reason: str) -> None:

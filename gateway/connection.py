@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 import trio
 
-from actors.chat.channel_state import with_cid
 from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.channel_state import with_cid
 from actors.chat.messages import (
     Attach,
     LoggedIn,
     Published,
 )
-from gateway.requests import ROUTES, Context, Route, Target
 from gateway.outbox import Outbox
+from gateway.requests import ROUTES, Context, Route, Target
 from gateway.wire import codec, frames
 from gateway.wire.codes import CloseCode, ErrorCode
 from gateway.wire.limits import UNDRAINED_S, WAITING_REPLIES_MAX
@@ -94,10 +94,10 @@ class Connection:
     """See the module. Implements `actors.chat.messages.Device`."""
 
     __slots__ = (
-        "_backlog", "_closing", "_hub", "_in_order", "_login", "_malformed", "_next_request",
-        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s", "lost_at_ms",
-        "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session", "sid",
-        "transport", "uid",
+        "_backlog", "_closing", "_drained", "_hub", "_login", "_malformed", "_next_request",
+        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s",
+        "lost_at_ms", "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session",
+        "sid", "transport", "uid",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, transport: Transport) -> None:
@@ -122,6 +122,7 @@ class Connection:
         self._login: tuple[int, Done] | None = None
         self._closing: tuple[int, str] | None = None
         self._writing = False
+        self._drained: trio.Event | None = None
         self._room: trio.Event | None = None
         self._malformed: Any = None
         self._refused: Any = None
@@ -430,6 +431,8 @@ class Connection:
             self.transport.abort()
         finally:
             self._writing = False
+            if self._drained is not None:
+                self._drained.set()
             self.make_room()
 
     def _give_up(self) -> None:
@@ -443,8 +446,9 @@ class Connection:
     async def _close(self) -> None:
         assert self._closing is not None
         code, reason = self._closing
-        with trio.move_on_after(CLOSE_DEADLINE_S):
-            self.flush()
-            while self._writing or self.outbox:
-                await trio.sleep(0.01)
+        self.flush()
+        if self._writing:  # what is queued goes first, as far as the socket takes it
+            self._drained = trio.Event()
+            with trio.move_on_after(CLOSE_DEADLINE_S):
+                await self._drained.wait()
         await self.transport.close(code, reason, CLOSE_DEADLINE_S)

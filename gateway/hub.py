@@ -16,7 +16,13 @@ from typing import Any
 import structlog
 import trio
 
-from actors.chat.messages import (Detach, Lease, UserDown, UserUp, session_name,)
+from actors.chat.messages import (
+    Detach,
+    Lease,
+    UserDown,
+    UserUp,
+    session_name,
+)
 from actors.runtime import Actor, Down, NameUp, Ref, Spawner
 from gateway.config import Settings
 from gateway.connection import Connection, Transport
@@ -91,6 +97,7 @@ class Hub(Actor):
         self._nursery: trio.Nursery | None = None
         self._lease_at_s = 0.0
         self._draining = False
+        self._emptied = trio.Event()
         self._rates = Rates(settings.limits)
 
     # ------------------------------------------------------------------ life
@@ -161,6 +168,8 @@ class Hub(Actor):
 
     def _gone(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        if not self._connections:
+            self._emptied.set()
         self.awaiting.discard(connection)
         self._unattached.pop(connection, None)
         if connection.session is not None:
@@ -334,7 +343,8 @@ class Hub(Actor):
             connection.close(CloseCode.DRAIN, "drain", self._retry_ms())
         with trio.move_on_after(DRAIN_DEADLINE_S):
             while self._connections:
-                await trio.sleep(0.02)
+                self._emptied = trio.Event()
+                await self._emptied.wait()
 
     def _retry_ms(self) -> int:
         return self._rng.randint(*DRAIN_RETRY_MS)

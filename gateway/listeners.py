@@ -1,7 +1,7 @@
 """The two listeners as actors: the main port and the ops port.
 
-The listening sockets are opened once by the composition root and outlive these actors: after a crash
-of the front, clients that reconnect wait in the kernel's queue and are never refused. The
+The listening sockets are opened once by the composition root and outlive these actors: after a
+crash of the front, clients that reconnect wait in the kernel's queue and are never refused. The
 connections themselves live in a nursery of the listener and end with it.
 """
 

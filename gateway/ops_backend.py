@@ -1,4 +1,7 @@
-"""What the ops port shows of the running system: health, tree, events, metrics, and the kill verb."""
+"""What the ops port shows of the running system: health, tree, events, metrics; and the kill verb.
+
+It hears every event once, to count crashes and restarts for the metrics and to log them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ KILL_REASON = "kill"
 
 
 class Backend:
-    """`gateway.ops.OpsBackend` on an actor system. Also counts crashes and restarts as they happen."""
+    """`gateway.ops.OpsBackend` on an actor system."""
 
     def __init__(self, system: ActorSystem, metrics: Metrics) -> None:
         self._system = system

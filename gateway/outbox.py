@@ -3,11 +3,11 @@
 **Problem.** A reader that is slower than its threads must not grow the server, slow anyone else, or
 lose something without knowing.
 
-**Rule** (PROTOCOL.md §5). Replies are never dropped. State events keep one entry per key, the newest.
-From half full, lossy events are dropped. When full, the queued durable events are discarded, and
-per thread the first and last of them are remembered; one `gap` for each follows when the socket has
-drained, and the client asks for the history. Until then further events of such a thread only move
-the gap's end.
+**Rule** (PROTOCOL.md §5). Replies are never dropped. State events keep one entry per key, the
+newest. From half full, lossy events are dropped. When full, the queued durable events are
+discarded, and per thread the first and last of them are remembered; one `gap` for each follows when
+the socket has drained, and the client asks for the history. Until then further events of such a
+thread only move the gap's end.
 
 Pure bookkeeping over encoded frames: nothing here waits or writes.
 """
@@ -120,8 +120,8 @@ class Outbox:
         return True
 
     def take(self, bytes_max: int) -> list[bytes]:
-        """The next frames to write, about `bytes_max` of them at most. When nothing else is left the
-        gaps are told."""
+        """The next frames to write, about `bytes_max` bytes of them; when nothing else is left, the
+        gaps."""
         frames: list[bytes] = []
         taken = 0
         while self._queue and taken < bytes_max:

@@ -17,7 +17,11 @@ from msgspec import UNSET
 
 from actors.chat import commands, messages
 from actors.chat.answers import Code, Refused
-from actors.chat.messages import (OWN_CID_PREFIX, Caller, Device,)
+from actors.chat.messages import (
+    OWN_CID_PREFIX,
+    Caller,
+    Device,
+)
 from gateway.wire import frames, limits
 from gateway.wire.limits import Limits
 from persistence.records import ClientId, Role, ThreadId, UserId
@@ -65,8 +69,8 @@ class Route:
     """How an operation is handled.
 
     `build` makes the message or a refusal. `is_serial`: it waits until the connection's earlier
-    requests are answered and later ones wait for it. `is_repeatable`: doing it again after its actor
-    died unanswered changes nothing."""
+    requests are answered and later ones wait for it. `is_repeatable`: doing it again after its
+    actor died unanswered changes nothing."""
 
     target: Target
     build: Callable[[Any, Context], Any]

@@ -18,7 +18,7 @@ EXIT_DEADLINE_S = 9.5
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT. 0 after a drain, 1 if the tree gave up, 2 if it cannot start."""
+    """Serve until SIGTERM or SIGINT: 0 after a drain, 1 if the tree gave up, 2 if not started."""
     try:
         settings = load_settings(argv)
     except SettingsError as error:

@@ -7,7 +7,7 @@ cancelled call has done nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,6 +31,7 @@ from persistence.records import (
     ThreadMeta,
     ThreadView,
     UserId,
+    search_words,
 )
 
 
@@ -90,12 +91,6 @@ class MemoryAccounts:
             self._accounts[uid] = changed(account, change)
 
 
-def search_words(user: str, name: str) -> frozenset[str]:
-    """What `search` looks among: login name, display name and its words, without case."""
-    folded = name.casefold()
-    return frozenset({user, folded, *folded.split()})
-
-
 def changed(account: Account, change: AccountChange) -> Account:
     """`account` with the given fields set; `seen_ms` only moves forward."""
     seen = (account.seen_ms, change.seen_ms)
@@ -104,7 +99,9 @@ def changed(account: Account, change: AccountChange) -> Account:
         name=account.name if change.name is None else change.name,
         about=account.about if change.about is None else change.about,
         avatar=account.avatar if change.avatar is None else change.avatar,
-        password_hash=change.password_hash or account.password_hash,
+        password_hash=(
+            account.password_hash if change.password_hash is None else change.password_hash
+        ),
         last_seen=change.last_seen or account.last_seen,
         receipts=change.receipts or account.receipts,
         seen_ms=max((ms for ms in seen if ms is not None), default=None),
@@ -199,7 +196,7 @@ class MemoryContacts:
         await checkpoint()
         book = self._own(uid)
         old = book.get(peer)
-        new = replace(old, listed=True, alias=old.alias if alias is None else alias)
+        new = replace(old, listed=True, alias=old.alias if alias is None else alias or None)
         if new != old:
             book.put(new)
         return not old.listed
@@ -277,7 +274,7 @@ class MemoryThreads:
         meta = self._metas.get(thread)
         if meta is None:
             return None
-        return meta, _by_uid(self._members[thread].values())
+        return meta, sorted(self._members[thread].values(), key=lambda m: (m.join_seq, m.uid))
 
     async def project(self, projection: Projection) -> None:
         await checkpoint()
@@ -314,7 +311,3 @@ class MemoryThreads:
         await checkpoint()
         if uid in self._members.get(thread, ()):
             self._hidden[uid, thread] = self._hidden.get((uid, thread), frozenset()).union(seqs)
-
-
-def _by_uid(members: Iterable[Member]) -> list[Member]:
-    return sorted(members, key=lambda member: member.uid)

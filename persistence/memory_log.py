@@ -26,12 +26,14 @@ from persistence.records import (
     UserId,
 )
 
+_NO_HEAD = Head()
+
 
 @dataclass(slots=True)
 class _Thread:
     """Event `seq` stands at index `seq - 1`."""
 
-    head: Head = Head()
+    head: Head = _NO_HEAD
     events: list[Event] = field(default_factory=list)
     cids: dict[tuple[UserId, ClientId], int] = field(default_factory=dict)
     cursors: dict[UserId, Cursor] = field(default_factory=dict)

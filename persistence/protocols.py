@@ -65,8 +65,8 @@ class SessionStore(Protocol):
     async def add(self, session: LoginSession, sessions_max: int) -> LoginSession:
         """Store a new session; `sid` is ignored and a fresh id (`s1`, …) given.
 
-        Expired sessions of the user are removed first. Raises `TooMany` when the user then has
-        `sessions_max` already (checked in the same transaction).
+        Sessions of the user that have expired by `created_ms` are removed first. Raises `TooMany`
+        when the user then has `sessions_max` already (checked in the same transaction).
         """
 
     async def by_token(self, token_hash: bytes) -> LoginSession | None:
@@ -76,7 +76,7 @@ class SessionStore(Protocol):
         """All sessions of a user, oldest first."""
 
     async def revoke(self, uid: UserId, sids: Collection[SessionId]) -> Sequence[SessionId]:
-        """Delete those of `sids` that belong to `uid`; answers which they were."""
+        """Delete those of `sids` that belong to `uid`; answers which they were, oldest first."""
 
     async def touch(self, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
         """Note use: both times only move forward."""
@@ -90,6 +90,7 @@ class ContactStore(Protocol):
 
     async def put(self, uid: UserId, peer: UserId, alias: str | None) -> bool:
         """List `peer` under `alias`. False when already listed (alias then unchanged if None).
+        An empty alias removes it.
 
         A blocked stranger becomes a listed, still blocked contact."""
 
@@ -116,7 +117,8 @@ class ThreadStore(Protocol):
         and cid. Without a cid always fresh."""
 
     async def load(self, thread: ThreadId) -> tuple[ThreadMeta, Sequence[Member]] | None:
-        """A thread's description and all members, those who left included; None if never projected."""
+        """A thread's description and all members in order of joining, those who left included.
+        None if it was never projected."""
 
     async def project(self, projection: Projection) -> None:
         """Apply a change idempotently (see `Projection`): member rows of `projection` replace the
@@ -125,13 +127,14 @@ class ThreadStore(Protocol):
     async def memberships(
         self, uid: UserId, threads: Collection[ThreadId] | None = None
     ) -> Sequence[Membership]:
-        """The user's threads (of `threads`, or all), left and deleted ones included."""
+        """The user's threads (of `threads`, or all) by id, left and deleted ones included."""
 
     async def set_view(self, uid: UserId, thread: ThreadId, view: ThreadView) -> None:
-        """Replace the user's settings for a thread they are or were a member of."""
+        """Replace the user's settings for a thread they are or were a member of; of another, no
+        effect."""
 
     async def hide(self, uid: UserId, thread: ThreadId, seqs: Collection[int]) -> None:
-        """Add to the seqs the user deleted for themselves."""
+        """Add to the seqs the user deleted for themselves, if they are or were a member."""
 
 
 class MessageLog(Protocol):
@@ -145,8 +148,8 @@ class MessageLog(Protocol):
         """Commit many threads' appends in one durable step; one outcome for each, in order.
 
         Appends do not affect one another: a deposed or repeated one is left out, the others are
-        written. At most one append per thread in a batch. An append without events only merges
-        cursors and rewrites; it is fenced by epoch all the same.
+        written. One that is both is `Deposed`. At most one append per thread in a batch. An append
+        without events only merges cursors and rewrites; it is fenced all the same.
         """
 
     async def read(

@@ -72,6 +72,12 @@ class Account:
     """When the user was last online; None before the first time."""
 
 
+def search_words(user: str, name: str) -> frozenset[str]:
+    """What `AccountStore.search` looks among: login name, display name and its words, folded."""
+    folded = name.casefold()
+    return frozenset({user, folded, *folded.split()})
+
+
 @dataclass(frozen=True, slots=True)
 class AccountChange:
     """Fields to set; None leaves a field as it is."""
@@ -249,9 +255,9 @@ class Rewrite:
 class Append:
     """One thread's share of a group commit.
 
-    Applied whole or not at all: if the stored head still has `epoch` and stands at `expected_seq`,
-    write `events` (seqs `expected_seq + 1 …`, contiguous), apply `rewrites`, merge `cursors` forward
-    and move the head; all in one atomic step.
+    Applied whole or not at all, in one atomic step: if the stored head still has `epoch` and stands
+    at `expected_seq`, write `events` (seqs `expected_seq + 1 …`, contiguous), apply `rewrites` (to
+    these events too), merge `cursors` forward, field by field, and move the head.
     """
 
     thread: ThreadId
@@ -271,14 +277,15 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Deposed:
-    """Nothing was written: another writer holds a later epoch, or the head is not as expected."""
+    """Nothing was written: another writer holds a later epoch, or the head is not as expected.
+    `head` is where the log stands; its epoch is 0 if nobody ever claimed the thread."""
 
     head: Head
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Nothing was written: these events of the log already carry (sender, cid) of new ones."""
+    """Nothing was written: these events of the log, ascending, carry (sender, cid) of new ones."""
 
     events: tuple[Event, ...]
 

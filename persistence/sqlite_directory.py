@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from functools import partial
+
+import msgspec
 
 from persistence.errors import NameTaken, TooMany
 from persistence.records import (
@@ -17,344 +19,299 @@ from persistence.records import (
     Relation,
     SessionId,
     UserId,
+    search_words,
 )
-from persistence.sqlite_files import SqliteFile
+from persistence.sqlite_files import as_json, fetch_json, id_number
+from persistence.sqlite_readers import Readers
+from persistence.sqlite_writer import Writer
+
+AccountRow = tuple[int, str, str, str, int, str, str, Audience, Audience, int | None]
+SessionRow = tuple[int, UserId, str, bytes, int, int, int]
 
 _ACCOUNT = (
-    "u.id, u.user, u.name, u.password_hash, u.created_ms, u.about, u.avatar, u.last_seen,"
-    " u.receipts, u.seen_ms"
+    "json_array(a.id, a.user, a.name, a.password_hash, a.created_ms, a.about, a.avatar,"
+    " a.last_seen, a.receipts, a.seen_ms)"
 )
 _SESSION = "id, uid, device, token_hash, created_ms, seen_ms, expires_ms"
+
+_accounts = msgspec.json.Decoder(list[AccountRow])
+_book = msgspec.json.Decoder(tuple[int, list[tuple[UserId, str | None, int, int]]])
+_relations = msgspec.json.Decoder(list[tuple[UserId, int, int]])
+_uids = msgspec.json.Decoder(frozenset[UserId])
+
+
+# ---------------------------------------------------------------------------- accounts
 
 
 class SqliteAccounts:
     """`AccountStore`. A uid is `u` and the row's number, which is never used again."""
 
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
     async def create(self, account: Account) -> Account:
-        return await self._file.write(lambda connection: _create(connection, account))
+        return await self._writer.submit(partial(_create, account))
 
     async def by_name(self, user: str) -> Account | None:
-        def work(connection: sqlite3.Connection) -> Account | None:
-            row = connection.execute(
-                f"SELECT {_ACCOUNT} FROM users u WHERE u.user = ?",  # noqa: S608
-                (user,),
-            ).fetchone()
-            return None if row is None else _account(row)
-
-        return await self._file.read(work)
+        found = await self._accounts("a.user = ?", user)
+        return found[0] if found else None
 
     async def by_ids(self, uids: Collection[UserId]) -> Mapping[UserId, Account]:
-        numbers = {number for uid in uids if (number := _number(uid, "u")) is not None}
-        if not numbers:
-            return {}
-
-        def work(connection: sqlite3.Connection) -> dict[UserId, Account]:
-            marks = ", ".join("?" * len(numbers))
-            rows = connection.execute(
-                f"SELECT {_ACCOUNT} FROM users u WHERE u.id IN ({marks})",  # noqa: S608
-                list(numbers),
-            )
-            return {account.uid: account for account in map(_account, rows)}
-
-        return await self._file.read(work)
+        numbers = {number for uid in uids if (number := id_number(uid, "u")) is not None}
+        asked = "a.id IN (SELECT value FROM json_each(?))"
+        found = await self._accounts(asked, as_json(sorted(numbers))) if numbers else ()
+        return {account.uid: account for account in found}
 
     async def search(self, prefix: str, limit: int) -> Sequence[Account]:
-        low, high = prefix, prefix + "\U0010ffff"
-
-        def work(connection: sqlite3.Connection) -> list[Account]:
-            rows = connection.execute(
-                f"SELECT {_ACCOUNT} FROM users u WHERE u.id IN"  # noqa: S608
-                " (SELECT user FROM user_words WHERE word >= ? AND word < ?)"
-                " ORDER BY u.user LIMIT ?",
-                (low, high, limit),
-            )
-            return [_account(row) for row in rows]
-
-        return await self._file.read(work)
+        folded = prefix.casefold()
+        words = "SELECT account FROM account_words WHERE word >= ? AND word < ?"
+        return await self._accounts(f"a.id IN ({words})", folded, _after(folded), limit=limit)
 
     async def update(self, uid: UserId, change: AccountChange) -> None:
-        await self._file.write(lambda connection: _update(connection, uid, change))
+        number = id_number(uid, "u")
+        if number is None:
+            return
+        work = partial(_update, number, change)
+        await self._writer.submit(work, fast=work if change.name is None else None)
+
+    async def _accounts(
+        self, condition: str, *parameters: object, limit: int = -1
+    ) -> Sequence[Account]:
+        statement = (
+            f"SELECT json_group_array({_ACCOUNT}) FROM (SELECT * FROM accounts a"
+            f" WHERE {condition} ORDER BY a.user LIMIT ?) a"
+        )
+        rows = await self._readers.read(
+            lambda connection: fetch_json(connection, _accounts, statement, (*parameters, limit))
+        )
+        return [Account(UserId(f"u{row[0]}"), *row[1:]) for row in rows]
 
 
-def _create(connection: sqlite3.Connection, account: Account) -> Account:
-    taken = connection.execute("SELECT 1 FROM users WHERE user = ?", (account.user,)).fetchone()
-    if taken is not None:
+def _create(account: Account, connection: sqlite3.Connection) -> Account:
+    found = connection.execute("SELECT 1 FROM accounts WHERE user = ?", (account.user,)).fetchall()
+    if found:
         raise NameTaken(account.user)
-    cursor = connection.execute(
-        "INSERT INTO users (user, name, name_folded, password_hash, created_ms, about, avatar,"
-        " last_seen, receipts, seen_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    number = connection.execute(
+        "INSERT INTO accounts (user, name, password_hash, created_ms, about, avatar, last_seen,"
+        " receipts, seen_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            account.user, account.name, account.name.casefold(), account.password_hash,
-            account.created_ms, account.about, account.avatar, account.last_seen.value,
-            account.receipts.value, account.seen_ms,
+            account.user, account.name, account.password_hash, account.created_ms, account.about,
+            account.avatar, account.last_seen.value, account.receipts.value, account.seen_ms,
         ),
-    )  # fmt: skip
-    number = cursor.lastrowid
+    ).lastrowid  # fmt: skip
     assert number is not None
     _index_words(connection, number, account.user, account.name)
     return replace(account, uid=UserId(f"u{number}"))
 
 
 def _index_words(connection: sqlite3.Connection, number: int, user: str, name: str) -> None:
-    """What a search can start with: the login name, the display name and each of its words."""
-    folded = name.casefold()
-    words = {user, folded, *folded.split()}
-    connection.execute("DELETE FROM user_words WHERE user = ?", (number,))
-    connection.executemany(
-        "INSERT OR IGNORE INTO user_words VALUES (?, ?)", [(word, number) for word in words if word]
+    connection.execute("DELETE FROM account_words WHERE account = ?", (number,))
+    connection.execute(
+        "INSERT INTO account_words SELECT value, ? FROM json_each(?)",
+        (number, as_json(sorted(search_words(user, name)))),
     )
 
 
-def _update(connection: sqlite3.Connection, uid: UserId, change: AccountChange) -> None:
-    number = _number(uid, "u")
-    given = {
-        each.name: value
-        for each in fields(change)
-        if (value := getattr(change, each.name)) is not None
-    }
-    if number is None or not given:
-        return
-    if "seen_ms" in given:
-        connection.execute(
-            "UPDATE users SET seen_ms = max(coalesce(seen_ms, 0), ?) WHERE id = ?",
-            (given.pop("seen_ms"), number),
-        )
-    for column, value in given.items():
-        text = value.value if isinstance(value, Audience) else value
-        # The column is one of this program's own field names.
-        connection.execute(f"UPDATE users SET {column} = ? WHERE id = ?", (text, number))  # noqa: S608
-    if "name" in given:
-        row = connection.execute("SELECT user FROM users WHERE id = ?", (number,)).fetchone()
-        if row is not None:
-            _index_words(connection, number, row[0], given["name"])
+def _update(number: int, change: AccountChange, connection: sqlite3.Connection) -> None:
+    """One statement, and two more when the name is another."""
+    given = {each.name: getattr(change, each.name) for each in fields(change)}
+    connection.execute(
+        "UPDATE accounts SET name = coalesce(:name, name), about = coalesce(:about, about),"
+        " avatar = coalesce(:avatar, avatar),"
+        " password_hash = coalesce(:password_hash, password_hash),"
+        " last_seen = coalesce(:last_seen, last_seen), receipts = coalesce(:receipts, receipts),"
+        " seen_ms = coalesce(max(seen_ms, :seen_ms), seen_ms, :seen_ms) WHERE id = :number",
+        {**given, "number": number},
+    )
+    if change.name is not None:
+        for (user,) in connection.execute("SELECT user FROM accounts WHERE id = ?", (number,)):
+            _index_words(connection, number, user, change.name)
 
 
-def _account(row: tuple[Any, ...]) -> Account:
-    number, user, name, password_hash, created_ms, about, avatar, last_seen, receipts, seen = row
-    return Account(
-        UserId(f"u{number}"), user, name, password_hash, created_ms, about, avatar,
-        Audience(last_seen), Audience(receipts), seen,
-    )  # fmt: skip
+def _after(prefix: str) -> str:
+    """The least text above all that start with `prefix`, in the order of code points."""
+    for end in range(len(prefix), 0, -1):
+        last = ord(prefix[end - 1])
+        if last < 0x10FFFF:
+            following = 0xE000 if last == 0xD7FF else last + 1  # surrogates are no characters
+            return prefix[: end - 1] + chr(following)
+    return "\U0010ffff" * 64  # an empty prefix: everything
 
 
-def _number(id_: str, prefix: str) -> int | None:
-    """The row of an id of ours; None for what cannot be one."""
-    digits = id_[len(prefix) :]
-    if not id_.startswith(prefix) or not digits.isascii() or not digits.isdigit():
-        return None
-    if len(digits) > 18 or digits[0] == "0":
-        return None
-    return int(digits)
+# ---------------------------------------------------------------------------- sessions
 
 
 class SqliteSessions:
-    """`SessionStore`."""
+    """`SessionStore`. A sid is `s` and the row's number, which is never used again."""
 
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
     async def add(self, session: LoginSession, sessions_max: int) -> LoginSession:
-        def work(connection: sqlite3.Connection) -> LoginSession:
-            connection.execute(
-                "DELETE FROM sessions WHERE uid = ? AND expires_ms <= ?",
-                (session.uid, session.created_ms),
-            )
-            (count,) = connection.execute(
-                "SELECT count(*) FROM sessions WHERE uid = ?", (session.uid,)
-            ).fetchone()
-            if count >= sessions_max:
-                raise TooMany(f"{session.uid} has {count} sessions")
-            cursor = connection.execute(
-                "INSERT INTO sessions (uid, device, token_hash, created_ms, seen_ms, expires_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    session.uid, session.device, session.token_hash, session.created_ms,
-                    session.seen_ms, session.expires_ms,
-                ),
-            )  # fmt: skip
-            return replace(session, sid=SessionId(f"s{cursor.lastrowid}"))
-
-        return await self._file.write(work)
+        return await self._writer.submit(partial(_add_session, session, sessions_max))
 
     async def by_token(self, token_hash: bytes) -> LoginSession | None:
-        def work(connection: sqlite3.Connection) -> LoginSession | None:
-            row = connection.execute(
-                f"SELECT {_SESSION} FROM sessions WHERE token_hash = ?",  # noqa: S608
-                (token_hash,),
-            ).fetchone()
-            return None if row is None else _session(row)
-
-        return await self._file.read(work)
+        found = await self._sessions("token_hash = ?", token_hash)
+        return found[0] if found else None
 
     async def of_user(self, uid: UserId) -> Sequence[LoginSession]:
-        def work(connection: sqlite3.Connection) -> list[LoginSession]:
-            rows = connection.execute(
-                f"SELECT {_SESSION} FROM sessions WHERE uid = ? ORDER BY id",  # noqa: S608
-                (uid,),
-            )
-            return [_session(row) for row in rows]
-
-        return await self._file.read(work)
+        return await self._sessions("uid = ?", uid)
 
     async def revoke(self, uid: UserId, sids: Collection[SessionId]) -> Sequence[SessionId]:
-        def work(connection: sqlite3.Connection) -> list[SessionId]:
-            revoked = []
-            for sid in sorted(sids):
-                cursor = connection.execute(
-                    "DELETE FROM sessions WHERE id = ? AND uid = ?", (_number(sid, "s"), uid)
-                )
-                if cursor.rowcount:
-                    revoked.append(sid)
-            return revoked
+        numbers = sorted({n for sid in sids if (n := id_number(sid, "s")) is not None})
 
-        return await self._file.write(work)
+        def work(connection: sqlite3.Connection) -> Sequence[SessionId]:
+            rows = connection.execute(
+                "DELETE FROM sessions WHERE uid = ?"
+                " AND id IN (SELECT value FROM json_each(?)) RETURNING id",
+                (uid, as_json(numbers)),
+            ).fetchall()
+            return [SessionId(f"s{number}") for (number,) in sorted(rows)]
+
+        return await self._writer.submit(work, fast=work) if numbers else []
 
     async def touch(self, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
+        number = id_number(sid, "s")
+
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE sessions SET seen_ms = max(seen_ms, ?), expires_ms = max(expires_ms, ?)"
                 " WHERE id = ?",
-                (seen_ms, expires_ms, _number(sid, "s")),
+                (seen_ms, expires_ms, number),
             )
 
-        await self._file.write(work)
+        await self._writer.submit(work, fast=work)
+
+    async def _sessions(self, condition: str, parameter: object) -> Sequence[LoginSession]:
+        statement = f"SELECT {_SESSION} FROM sessions WHERE {condition} ORDER BY id"
+        rows: Sequence[SessionRow] = await self._readers.read(
+            lambda connection: connection.execute(statement, (parameter,)).fetchall()
+        )
+        return [LoginSession(SessionId(f"s{row[0]}"), *row[1:]) for row in rows]
 
 
-def _session(row: tuple[Any, ...]) -> LoginSession:
-    number, uid, device, token_hash, created_ms, seen_ms, expires_ms = row
-    return LoginSession(
-        SessionId(f"s{number}"), UserId(uid), device, token_hash, created_ms, seen_ms, expires_ms
-    )
+def _add_session(
+    session: LoginSession, sessions_max: int, connection: sqlite3.Connection
+) -> LoginSession:
+    uid = session.uid
+    expired = "uid = ? AND expires_ms <= ?"
+    connection.execute(f"DELETE FROM sessions WHERE {expired}", (uid, session.created_ms))
+    ((count,),) = connection.execute(
+        "SELECT count(*) FROM sessions WHERE uid = ?", (uid,)
+    ).fetchall()
+    if count >= sessions_max:
+        raise TooMany(f"{uid} has {count} sessions")
+    number = connection.execute(
+        "INSERT INTO sessions (uid, device, token_hash, created_ms, seen_ms, expires_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            uid, session.device, session.token_hash, session.created_ms, session.seen_ms,
+            session.expires_ms,
+        ),
+    ).lastrowid  # fmt: skip
+    return replace(session, sid=SessionId(f"s{number}"))
+
+
+# ---------------------------------------------------------------------------- contacts
 
 
 class SqliteContacts:
     """`ContactStore`. A row that is neither listed nor blocked does not exist."""
 
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
     async def book(self, uid: UserId) -> tuple[int, Sequence[Contact]]:
-        def work(connection: sqlite3.Connection) -> tuple[int, list[Contact]]:
-            connection.execute("BEGIN")
-            try:
-                version = _version(connection, uid)
-                rows = connection.execute(
-                    "SELECT peer, alias, blocked, listed FROM contacts WHERE uid = ? ORDER BY peer",
-                    (uid,),
-                ).fetchall()
-            finally:
-                connection.execute("ROLLBACK")
-            return version, [Contact(UserId(p), a, bool(b), bool(x)) for p, a, b, x in rows]
-
-        return await self._file.read(work)
+        version, rows = await self._readers.read(
+            lambda connection: fetch_json(
+                connection,
+                _book,
+                "SELECT json_array(coalesce((SELECT version FROM books WHERE uid = ?1), 0), json(("
+                "SELECT json_group_array(json_array(peer, alias, blocked, listed)) FROM"
+                " (SELECT * FROM contacts WHERE uid = ?1 ORDER BY peer))))",
+                (uid,),
+            )
+        )
+        return version, [
+            Contact(peer, alias, bool(blocked), bool(listed))
+            for peer, alias, blocked, listed in rows
+        ]
 
     async def put(self, uid: UserId, peer: UserId, alias: str | None) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
-            row = connection.execute(
-                "SELECT listed, alias FROM contacts WHERE uid = ? AND peer = ?", (uid, peer)
-            ).fetchone()
-            was_listed = row is not None and bool(row[0])
-            kept = row[1] if was_listed else None
-            wanted = kept if alias is None else (alias or None)
-            if was_listed and wanted == kept:
-                return False
-            connection.execute(
-                "INSERT INTO contacts VALUES (?, ?, ?, 1, 0) ON CONFLICT (uid, peer)"
-                " DO UPDATE SET alias = excluded.alias, listed = 1",
-                (uid, peer, wanted),
-            )
-            _bump(connection, uid)
-            return not was_listed
+        def change(old: Contact) -> Contact:
+            return replace(old, listed=True, alias=old.alias if alias is None else alias or None)
 
-        return await self._file.write(work)
+        old = await self._writer.submit(partial(_change_contact, uid, peer, change))
+        return not old.listed
 
     async def remove(self, uid: UserId, peer: UserId) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
-            changed = connection.execute(
-                "UPDATE contacts SET listed = 0, alias = NULL"
-                " WHERE uid = ? AND peer = ? AND listed",
-                (uid, peer),
-            ).rowcount
-            if changed:
-                _bump(connection, uid)
-                _tidy(connection, uid, peer)
-            return bool(changed)
+        def change(old: Contact) -> Contact:
+            return replace(old, listed=False, alias=None)
 
-        return await self._file.write(work)
+        old = await self._writer.submit(partial(_change_contact, uid, peer, change))
+        return old.listed
 
     async def set_block(self, uid: UserId, peer: UserId, *, blocked: bool) -> bool:
-        def work(connection: sqlite3.Connection) -> bool:
-            row = connection.execute(
-                "SELECT blocked FROM contacts WHERE uid = ? AND peer = ?", (uid, peer)
-            ).fetchone()
-            if (row is not None and bool(row[0])) == blocked:
-                return False
-            connection.execute(
-                "INSERT INTO contacts VALUES (?, ?, NULL, 0, ?) ON CONFLICT (uid, peer)"
-                " DO UPDATE SET blocked = excluded.blocked",
-                (uid, peer, int(blocked)),
-            )
-            _bump(connection, uid)
-            _tidy(connection, uid, peer)
-            return True
+        def change(old: Contact) -> Contact:
+            return replace(old, blocked=blocked)
 
-        return await self._file.write(work)
+        old = await self._writer.submit(partial(_change_contact, uid, peer, change))
+        return old.blocked != blocked
 
     async def relations(self, uid: UserId, peers: Collection[UserId]) -> Mapping[UserId, Relation]:
-        wanted = list(dict.fromkeys(peers))
-
-        def work(connection: sqlite3.Connection) -> dict[UserId, Relation]:
-            marks = ", ".join("?" * len(wanted))
-            mine = connection.execute(
-                f"SELECT peer FROM contacts WHERE uid = ? AND blocked AND peer IN ({marks})",  # noqa: S608
-                (uid, *wanted),
+        rows = await self._readers.read(
+            lambda connection: fetch_json(
+                connection,
+                _relations,
+                "SELECT json_group_array(json_array(asked.value,"
+                " coalesce(own.blocked, 0) OR coalesce(theirs.blocked, 0),"
+                " coalesce(theirs.listed, 0))) FROM json_each(?2) asked"
+                " LEFT JOIN contacts own ON own.uid = ?1 AND own.peer = asked.value"
+                " LEFT JOIN contacts theirs ON theirs.uid = asked.value AND theirs.peer = ?1",
+                (uid, as_json(sorted(set(peers)))),
             )
-            blocked = {UserId(peer) for (peer,) in mine}
-            lists: set[UserId] = set()
-            theirs = connection.execute(
-                f"SELECT uid, listed, blocked FROM contacts WHERE peer = ? AND uid IN ({marks})",  # noqa: S608
-                (uid, *wanted),
-            )
-            for peer, is_listed, is_blocked in theirs:
-                if is_blocked:
-                    blocked.add(UserId(peer))
-                if is_listed:
-                    lists.add(UserId(peer))
-            return {peer: Relation(peer in blocked, peer in lists) for peer in wanted}
-
-        return await self._file.read(work) if wanted else {}
+        )
+        return {peer: Relation(bool(blocked), bool(listed)) for peer, blocked, listed in rows}
 
     async def blocked_by(self, uid: UserId, peers: Collection[UserId]) -> frozenset[UserId]:
-        wanted = list(peers)
-
-        def work(connection: sqlite3.Connection) -> frozenset[UserId]:
-            marks = ", ".join("?" * len(wanted))
-            rows = connection.execute(
-                f"SELECT uid FROM contacts WHERE peer = ? AND blocked AND uid IN ({marks})",  # noqa: S608
-                (uid, *wanted),
+        return await self._readers.read(
+            lambda connection: fetch_json(
+                connection,
+                _uids,
+                "SELECT json_group_array(c.uid) FROM json_each(?2) asked"
+                " CROSS JOIN contacts c ON c.uid = asked.value AND c.peer = ?1 AND c.blocked",
+                (uid, as_json(sorted(set(peers)))),
             )
-            return frozenset(UserId(peer) for (peer,) in rows)
-
-        return await self._file.read(work) if wanted else frozenset()
+        )
 
 
-def _version(connection: sqlite3.Connection, uid: UserId) -> int:
-    row = connection.execute("SELECT v FROM contact_versions WHERE uid = ?", (uid,)).fetchone()
-    return 0 if row is None else int(row[0])
-
-
-def _bump(connection: sqlite3.Connection, uid: UserId) -> None:
+def _change_contact(
+    uid: UserId,
+    peer: UserId,
+    change: Callable[[Contact], Contact],
+    connection: sqlite3.Connection,
+) -> Contact:
+    """Replace a row of a book by what `change` makes of it; the row as it was."""
+    row = connection.execute(
+        "SELECT alias, blocked, listed FROM contacts WHERE uid = ? AND peer = ?", (uid, peer)
+    ).fetchone()
+    alias, blocked, listed = row or (None, 0, 0)
+    old = Contact(peer, alias, bool(blocked), bool(listed))
+    new = change(old)
+    if new == old:
+        return old
+    if new.listed or new.blocked:
+        connection.execute(
+            "INSERT OR REPLACE INTO contacts VALUES (?, ?, ?, ?, ?)",
+            (uid, peer, new.alias, new.listed, new.blocked),
+        )
+    else:
+        connection.execute("DELETE FROM contacts WHERE uid = ? AND peer = ?", (uid, peer))
     connection.execute(
-        "INSERT INTO contact_versions VALUES (?, 1) ON CONFLICT (uid) DO UPDATE SET v = v + 1",
+        "INSERT INTO books VALUES (?, 1) ON CONFLICT (uid) DO UPDATE SET version = version + 1",
         (uid,),
     )
-
-
-def _tidy(connection: sqlite3.Connection, uid: UserId, peer: UserId) -> None:
-    connection.execute(
-        "DELETE FROM contacts WHERE uid = ? AND peer = ? AND NOT listed AND NOT blocked",
-        (uid, peer),
-    )
+    return old

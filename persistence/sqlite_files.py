@@ -1,106 +1,146 @@
-"""One SQLite file, one writer, a few readers.
+"""The data directory: its lock, its one database file, connections to it, copies of it.
 
-**Problem.** An fsync costs what a hundred inserts cost, and the interpreter lock is given up and
-taken back at every statement: a writer thread that runs one statement for each row waits for the
-busy loop's thread at every one of them.
+One process has a directory at a time. Its writer connection is the only one anywhere that writes or
+checkpoints; every other connection, a backup's from another process too, is read-only. That keeps
+clear of the race between two checkpointing connections that SQLite had until 3.51.3, and means that
+a transaction waits for no lock.
 
-**Rule.** All writes of all ports go through one queue. While one transaction runs, jobs gather; they
-are committed together in the next, each under a savepoint, so that one that fails fails alone. Every
-job does its work in a fixed handful of statements over JSON arrays, whatever its size. `BEGIN
-IMMEDIATE` always: a read transaction that turns into a writer fails at once under WAL. The writer
-also checkpoints, between batches, so no other connection ever touches the file's two halves at the
-same time; readers are `mode=ro`.
-
-Durability is `synchronous=FULL`: with group commit it costs almost nothing over less.
+The durability rule is `synchronous=FULL`: with group commit it costs almost nothing over less.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import trio
+import msgspec
 
 from persistence import migrations
-from persistence.errors import Corrupt, DataDirectoryInUse, OutcomeUnknown, StoreUnavailable
+from persistence.errors import Corrupt, DataDirectoryInUse, StoreError, StoreUnavailable
+from persistence.migrations import Applied
 
 DATABASE = "coppice.db"
 LOCK = "lock"
 
+APPLICATION_ID = 0x436F7070
+"""In the file's header: a database of this program (`Copp`)."""
+
 SQLITE_VERSION_MIN = (3, 37, 0)
-"""STRICT tables."""
+"""STRICT tables. JSON functions are needed too; they are optional before 3.38."""
 
-BATCH_JOBS_MAX = 256
-"""Jobs in one transaction."""
+BUSY_TIMEOUT_MS = 5_000
+"""How long to wait for somebody with a database shell, the only one who may be in the way."""
 
-READERS_MAX = 4
-CHECKPOINT_BYTES = 4 * 1024 * 1024
-"""The write-ahead log is copied back when it has grown by this much."""
-
-PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA busy_timeout=5000",
-    "PRAGMA foreign_keys=ON",
-    "PRAGMA wal_autocheckpoint=0",
-    "PRAGMA journal_size_limit=67108864",
-    "PRAGMA trusted_schema=OFF",
-    "PRAGMA temp_store=MEMORY",
+WRITER_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "foreign_keys=ON",
+    "wal_autocheckpoint=0",  # the writer checkpoints between commits, see `sqlite_writer`
+    "trusted_schema=OFF",
+    "temp_store=MEMORY",
+    "cache_size=-65536",  # KiB
+)
+READER_PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "query_only=ON",
+    "trusted_schema=OFF",
+    "temp_store=MEMORY",
+    "cache_size=-8192",
 )
 
+STATEMENTS_MAX = 256
+"""Prepared statements kept for each connection; the program has fewer different ones."""
+
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], Any]
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold a data directory for this process. Raises `DataDirectoryInUse`."""
+    """Hold a data directory, made if need be, for this process. Raises `DataDirectoryInUse`."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = (
-                os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "another process"
-            )
-            raise DataDirectoryInUse(
-                f"the data directory {directory} is in use by process {holder}"
-            ) from None
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            who = f"process {holder}" if holder else "another process"
+            raise DataDirectoryInUse(f"{directory} is in use by {who}") from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
+# ---------------------------------------------------------------------------- connections
+
+
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes; the schema is brought up to date."""
-    if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
-        wanted = ".".join(map(str, SQLITE_VERSION_MIN))
-        raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: {wanted} is needed")
-    is_new = not path.exists()
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    """The connection that writes; the schema is brought up to date. Raises `Corrupt`."""
+    _check_engine()
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_MAX
+    )
     try:
-        if is_new:
-            path.chmod(0o600)
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+        _check_ours(connection, path)
+        for pragma in WRITER_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
         _migrate(connection)
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         connection.close()
-        raise Corrupt(f"{path}: {error}") from error
+        raise translated(error, path) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, in this process or another. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_MAX,
+    )
+    for pragma in READER_PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
+
+
+def _check_engine() -> None:
+    try:
+        with sqlite3.connect(":memory:") as probe:
+            probe.execute("SELECT json_group_array(value) FROM json_each('[1]')").fetchall()
+        probe.close()
+        has_json = True
+    except sqlite3.OperationalError:
+        has_json = False
+    if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN or not has_json:
+        wanted = ".".join(map(str, SQLITE_VERSION_MIN))
+        found = f"{sqlite3.sqlite_version}{'' if has_json else ' without JSON functions'}"
+        raise StoreUnavailable(f"SQLite {wanted} with JSON functions is needed, this is {found}")
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application == APPLICATION_ID:
+        return
+    if application or tables:
+        raise Corrupt(f"{path} is not a database of this program")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -108,201 +148,106 @@ def _migrate(connection: sqlite3.Connection) -> None:
         "CREATE TABLE IF NOT EXISTS migrations"
         " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL) STRICT"
     )
-    applied = connection.execute("SELECT number, name, checksum FROM migrations").fetchall()
-
-    def run(migration: migrations.Migration) -> None:
-        row = (migration.number, migration.name, migration.checksum)
+    rows = connection.execute("SELECT number, name, checksum FROM migrations").fetchall()
+    for migration in migrations.pending(migrations.load("sqlite"), [Applied(*r) for r in rows]):
+        # A script commits what is open when it starts, so it has to open its transaction itself.
         connection.executescript(f"BEGIN IMMEDIATE;\n{migration.script}")
-        connection.execute("INSERT INTO migrations VALUES (?, ?, ?)", row)
+        connection.execute(
+            "INSERT INTO migrations VALUES (?, ?, ?)",
+            (migration.number, migration.name, migration.checksum),
+        )
         connection.execute("COMMIT")
 
-    migrations.apply(migrations.load("sqlite"), applied, run)
+
+# ---------------------------------------------------------------------------- queries
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA busy_timeout=5000")
-    connection.execute("PRAGMA query_only=ON")
-    return connection
+def fetch_json(
+    connection: sqlite3.Connection,
+    decoder: msgspec.json.Decoder[T],
+    statement: str,
+    parameters: tuple[Any, ...],
+) -> T:
+    """The one JSON value that `statement` answers.
 
-
-@dataclass(frozen=True, slots=True)
-class FileStatistics:
-    """Since opening: `commits` durable transactions with `jobs` in them, `reads`, `checkpoints`."""
-
-    commits: int
-    jobs: int
-    reads: int
-    checkpoints: int
-
-
-class _Job:
-    __slots__ = ("done", "error", "result", "work")
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.done = trio.Event()
-        self.result: Any = None
-        self.error: Exception | None = None
-
-
-class SqliteFile:
-    """The writer's queue and the readers' pool of one open file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._writer = connect_writer(path)
-        self._writer_limiter = trio.CapacityLimiter(1)
-        self._reader_limiter = trio.CapacityLimiter(READERS_MAX)
-        self._readers: list[sqlite3.Connection] = []
-        self._jobs: deque[_Job] = deque()
-        self._wake = trio.Event()
-        self._closed = False
-        self._commits = self._jobs_done = self._reads = self._checkpoints = 0
-
-    # ------------------------------------------------------------------ writing
-
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` inside the next transaction and return what it returns, once that is durable.
-
-        What `work` raises undoes its own part alone. Cancelled, its outcome is unknown.
-        """
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        job = _Job(work)
-        self._jobs.append(job)
-        self._wake.set()
-        await job.done.wait()
-        if job.error is not None:
-            raise job.error
-        result: T = job.result
-        return result
-
-    async def run(self) -> None:
-        """Commit what gathers, until cancelled; a transaction under way is always finished."""
-        while True:
-            if not self._jobs:
-                self._wake = trio.Event()
-                await self._wake.wait()
-            batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), BATCH_JOBS_MAX))]
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._commit, batch, limiter=self._writer_limiter)
-            self._commits += 1
-            self._jobs_done += len(batch)
-            for job in batch:
-                job.done.set()
-
-    def _commit(self, batch: list[_Job]) -> None:
-        """One transaction, in the writer's thread. Fills in each job's result or error."""
-        writer = self._writer
-        try:
-            writer.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            _fail(batch, StoreUnavailable(f"{self.path.name}: {error}"))
-            return
-        for job in batch:
-            self._run_job(job)
-        try:
-            writer.execute("COMMIT")
-        except sqlite3.Error as error:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
-                _fail(batch, StoreUnavailable(f"{self.path.name}: {error}"))
-            else:
-                _fail(batch, OutcomeUnknown(f"{self.path.name}: {error}"))
-            return
-        self._checkpoint()
-
-    def _run_job(self, job: _Job) -> None:
-        writer = self._writer
-        writer.execute("SAVEPOINT job")
-        try:
-            job.result = job.work(writer)
-        except sqlite3.DatabaseError as error:
-            job.error = StoreUnavailable(f"{self.path.name}: {error}")
-        except Exception as error:  # noqa: BLE001  (whose it is hears of it; the others go on)
-            job.error = error
-        if job.error is not None and writer.in_transaction:
-            writer.execute("ROLLBACK TO job")
-        if writer.in_transaction:
-            writer.execute("RELEASE job")
-
-    def _checkpoint(self) -> None:
-        wal = self.path.with_name(self.path.name + "-wal")
-        try:
-            if wal.stat().st_size >= CHECKPOINT_BYTES:
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._checkpoints += 1
-        except (OSError, sqlite3.Error):
-            return  # readers hold it; the next commit tries again
-
-    # ------------------------------------------------------------------ reading
-
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a query in a thread, on a read-only connection that sees all that was committed."""
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        self._reads += 1
-        return await trio.to_thread.run_sync(
-            self._read, work, limiter=self._reader_limiter, abandon_on_cancel=False
-        )
-
-    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            reader = self._readers.pop() if self._readers else connect_reader(self.path)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"{self.path.name}: {error}") from error
-        try:
-            return work(reader)
-        except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(f"{self.path.name}: {error}") from error
-        finally:
-            self._readers.append(reader)
-
-    # ------------------------------------------------------------------ the rest
-
-    def backup(self, target: Path) -> None:
-        """A consistent copy, while writing goes on. Blocking: call it in a thread."""
-        backup_file(self.path, target)
-
-    def close(self) -> None:
-        self._closed = True
-        _fail(list(self._jobs), StoreUnavailable("the store is closed"))
-        for job in self._jobs:
-            job.done.set()
-        self._jobs.clear()
-        for reader in self._readers:
-            reader.close()
-        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._writer.close()
-
-    def statistics(self) -> FileStatistics:
-        return FileStatistics(self._commits, self._jobs_done, self._reads, self._checkpoints)
-
-
-def _fail(jobs: list[_Job], error: Exception) -> None:
-    for job in jobs:
-        job.error = error
-
-
-def backup_file(source: Path, target: Path) -> None:
-    """Copy a database into a new file, safely while a server writes to it. The copy is on disk when
-    this returns. Raises `FileExistsError`, `FileNotFoundError`."""
-    if not source.exists():
-        raise FileNotFoundError(f"there is no database at {source}")
-    descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
-    reader = connect_reader(source)
-    copy = sqlite3.connect(target)
+    Rows come as one aggregate because sqlite3 gives the interpreter lock up and takes it back for
+    every row it fetches, and each time a busy main thread may keep it waiting.
+    """
+    (text,) = connection.execute(statement, parameters).fetchone()
     try:
+        return decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a stored value cannot be read: {error}") from error
+
+
+def as_json(value: object) -> str:
+    """`value` as the text that `json_each` takes apart."""
+    return msgspec.json.encode(value).decode()
+
+
+def id_number(text: str, prefix: str) -> int | None:
+    """The row number in an id of ours (`u12`); None for what cannot be one."""
+    digits = text[len(prefix) :]
+    if not text.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
+        return None
+    return None if digits[0] == "0" or len(digits) > 18 else int(digits)
+
+
+def translated(error: sqlite3.Error, path: Path) -> StoreError:
+    """What an error of the engine means when it surely left nothing behind."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    unreadable = "could not decode" in str(error).lower()
+    if unreadable or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return Corrupt(f"{path}: {error}")
+    return StoreUnavailable(f"{path}: {error}")
+
+
+# ---------------------------------------------------------------------------- copies
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database into a new file, from any process, while a server writes to it.
+
+    The copy is consistent, checked, readable by its owner only, and on disk when this returns;
+    until then nothing is at `target`. Raises `FileExistsError`, `FileNotFoundError`, `StoreError`.
+    """
+    if not source.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no database", str(source))
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "the file exists already", str(target))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        try:
+            _copy(source, partial)
+        except sqlite3.Error as error:
+            raise translated(error, source) from error
+        _sync(partial)
+        os.link(partial, target)  # unlike a rename, this refuses a file that has appeared since
+    finally:
+        partial.unlink()
+    _sync(target.absolute().parent)
+
+
+def _copy(source: Path, partial: Path) -> None:
+    reader = connect_reader(source)
+    copy = sqlite3.connect(partial)
+    try:
+        if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+            raise Corrupt(f"{source} is not a database of this program")
         reader.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")
+        copy.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file, whole in itself
+        found = copy.execute("PRAGMA quick_check(1)").fetchall()
+        if found != [("ok",)]:
+            raise Corrupt(f"{source}: {found[0][0]}")
     finally:
         copy.close()
         reader.close()
-    for path in (target, target.parent):
-        descriptor = os.open(path, os.O_RDONLY)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
         os.fsync(descriptor)
+    finally:
         os.close(descriptor)

@@ -1,18 +1,19 @@
-"""The message log on SQLite: a batch of many threads in a handful of statements.
+"""The message log on SQLite: fenced appends, checked reads.
 
-Each statement takes all rows of the batch as one `VALUES` list, so the interpreter lock is given up
-a fixed number of times a commit and the inserts run beside the busy loop. The usual case needs one
-probe for repeated cids, one update that moves all heads past their fences, one insert of all events
-and one of all cursors; only when a count is not as expected is it found out which thread it was.
+The usual append of the journal, many threads at once, is one statement (`sqlite_rows`). Only when
+that statement refuses is it found out which of the batch were deposed or repeated; the others are
+then written. Reads answer one JSON value each, for the reason given at `fetch_json`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
+import msgspec
+
+from persistence.batching import check_append
 from persistence.errors import Corrupt
 from persistence.records import (
     Append,
@@ -31,25 +32,68 @@ from persistence.records import (
     ThreadId,
     UserId,
 )
-from persistence.sqlite_files import SqliteFile
+from persistence.sqlite_files import as_json, fetch_json
+from persistence.sqlite_readers import Readers
+from persistence.sqlite_rows import ROWS_MAX, Row, checksums, insert, rows_of
+from persistence.sqlite_writer import Writer
 
-CHUNK_ROWS = (256, 64, 16, 4, 1)
-"""Row counts that statements are prepared for: few texts, so the statement cache holds them all."""
+CHECKED_EVENTS = 1_000
+"""Newest events that are checked when a database is opened: what a crash could have harmed."""
 
-_EVENT = "e.seq, e.n, e.kind, e.sender, e.ts_ms, e.body, e.cid, e.digest, e.target, e.checksum"
+EventRow = tuple[
+    int, int, EventKind, UserId, int, str, ClientId | None, str, int | None, int, int
+]  # fmt: skip
+HeadRow = tuple[int, int, int, int, int]
+CursorRow = tuple[UserId, int, int, int]
+
+_EVENT = (
+    "json_array(e.seq, e.n, e.kind, e.sender, e.ts_ms, e.body, e.cid, hex(e.digest), e.target,"
+    " e.fields_crc, e.body_crc)"
+)
+_HEAD = "json_array(h.epoch, h.seq, h.n, h.meta_seq, h.ts_ms)"
+_KEY = "(SELECT key FROM heads WHERE thread = ?1)"
+
+_events = msgspec.json.Decoder(list[EventRow])
+_located_events = msgspec.json.Decoder(list[tuple[ThreadId, EventRow]])
+_heads = msgspec.json.Decoder(list[tuple[ThreadId, HeadRow]])
+_cursors = msgspec.json.Decoder(list[CursorRow])
+_claims = msgspec.json.Decoder(tuple[list[EventRow], list[CursorRow]])
+_summaries = msgspec.json.Decoder(
+    list[tuple[ThreadId, HeadRow, EventRow | None, list[CursorRow]]]
+)  # fmt: skip
 
 
 class SqliteLog:
-    """`MessageLog` on a `SqliteFile`."""
+    """`MessageLog`."""
 
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
     async def claim(self, thread: ThreadId, recent: int) -> Claim:
-        return await self._file.write(lambda connection: _claim(connection, thread, recent))
+        raise_epoch = partial(_raise_epoch, thread=thread)
+        head = await self._writer.submit(raise_epoch, fast=raise_epoch)
+        # What is up to this head can no longer change, save by whoever claims it next.
+        events, cursors = await self._readers.read(partial(_recent, thread, head, recent))
+        return Claim(head, events, cursors)
 
     async def append(self, batch: Sequence[Append]) -> Sequence[Outcome]:
-        return await self._file.write(lambda connection: append_batch(connection, batch))
+        assert len({append.thread for append in batch}) == len(batch), "a thread twice in a batch"
+        rows: list[Row] = []
+        for append in batch:
+            check_append(append)
+            rows += rows_of(append)
+        if not rows:
+            return []
+
+        def fast(connection: sqlite3.Connection) -> Sequence[Outcome]:
+            insert(connection, rows)
+            return [Committed()] * len(batch)
+
+        return await self._writer.submit(
+            lambda connection: append_apart(connection, batch),
+            fast=fast if len(rows) <= ROWS_MAX else None,
+        )
 
     async def read(
         self,
@@ -60,293 +104,238 @@ class SqliteLog:
         after: int | None = None,
         before: int | None = None,
     ) -> Sequence[Event]:
+        assert after is None or before is None, "one bound at most"
         low = span.low if after is None else max(span.low, after + 1)
-        high = span.high if before is None else min(span.high or before - 1, before - 1)
-        return await self._file.read(
-            lambda connection: _read(connection, thread, low, high, limit, newest=after is None)
+        highs = [
+            seq for seq in (span.high, None if before is None else before - 1) if seq is not None
+        ]
+        high = min(highs, default=None)
+        return await self._readers.read(
+            partial(_page, thread, low, high, max(limit, 0), ascending=after is not None)
         )
 
     async def related(self, thread: ThreadId, targets: Collection[int]) -> Sequence[Event]:
-        return await self._file.read(lambda connection: _related(connection, thread, targets))
+        return await self._readers.read(partial(_related, thread, sorted(set(targets))))
 
     async def find(self, thread: ThreadId, sender: UserId, cid: ClientId) -> Event | None:
-        return await self._file.read(lambda connection: _find(connection, thread, sender, cid))
+        return await self._readers.read(partial(_find, thread, sender, cid))
 
     async def summaries(
         self, spans: Mapping[ThreadId, Span], readers: Mapping[ThreadId, Collection[UserId]]
     ) -> Mapping[ThreadId, Summary]:
-        return await self._file.read(lambda connection: _summaries(connection, spans, readers))
+        asked = [
+            (thread, span.low, span.high, sorted(set(readers.get(thread, ()))))
+            for thread, span in spans.items()
+        ]
+        return await self._readers.read(partial(_summarise, asked))
 
 
 # ---------------------------------------------------------------------------- writing
 
 
-def _claim(connection: sqlite3.Connection, thread: ThreadId, recent: int) -> Claim:
-    (row,) = connection.execute(
-        "INSERT INTO heads (thread, epoch, seq, n, meta_seq, ts_ms) VALUES (?, 1, 0, 0, 0, 0)"
+def _raise_epoch(connection: sqlite3.Connection, thread: ThreadId) -> Head:
+    ((*fields,),) = connection.execute(
+        "INSERT INTO heads (thread, epoch) VALUES (?, 1)"
         " ON CONFLICT (thread) DO UPDATE SET epoch = epoch + 1"
-        " RETURNING id, epoch, seq, n, meta_seq, ts_ms",
+        " RETURNING epoch, seq, n, meta_seq, ts_ms",
         (thread,),
     ).fetchall()
-    rows = connection.execute(
-        f"SELECT {_EVENT} FROM events e WHERE e.head = ? ORDER BY e.seq DESC LIMIT ?",  # noqa: S608
-        (row[0], recent),
-    ).fetchall()
-    events = tuple(_event(thread, found) for found in reversed(rows))
-    head = Head(*row[1:])
-    newest = events[-1].seq if events else 0
-    if recent and newest != head.seq:
-        raise Corrupt(f"the log of {thread} ends at {newest}, its head says {head.seq}")
-    cursors = connection.execute(
-        "SELECT uid, recv, read, read_n FROM cursors WHERE head = ?", (row[0],)
-    )
-    return Claim(head, events, {UserId(uid): Cursor(*rest) for uid, *rest in cursors})
+    return Head(*fields)
 
 
-def append_batch(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
-    """The work of one `append`, inside a transaction."""
-    outcomes: list[Outcome] = [Committed()] * len(batch)
-    accepted = list(enumerate(batch))
-    if _count_repeats(connection, batch):
-        for index, append in accepted:
-            repeated = _repeats(connection, append)
-            if repeated:
-                outcomes[index] = Repeated(repeated)
-        accepted = [entry for entry in accepted if isinstance(outcomes[entry[0]], Committed)]
-    moved = _move_heads(connection, [append for _, append in accepted])
-    if moved != len(accepted):
-        for index, append in accepted:
-            head = _head(connection, append.thread)
-            new_seq = append.events[-1].seq if append.events else append.expected_seq
-            if head.epoch != append.epoch or head.seq != new_seq:
-                outcomes[index] = Deposed(head)
-        accepted = [entry for entry in accepted if isinstance(outcomes[entry[0]], Committed)]
-    _write(connection, [append for _, append in accepted])
+def append_apart(connection: sqlite3.Connection, batch: Sequence[Append]) -> Sequence[Outcome]:
+    """Find out what is wrong with which appends of a refused batch, and write the others."""
+    heads = _stored_heads(connection, [append.thread for append in batch])
+    repeated = _stored_cids(connection, batch)
+    outcomes: list[Outcome] = []
+    rows: list[Row] = []
+    for append in batch:
+        head = heads.get(append.thread, Head())
+        if (head.epoch, head.seq) != (append.epoch, append.expected_seq) or not head.epoch:
+            outcomes.append(Deposed(head))
+        elif append.thread in repeated:
+            outcomes.append(Repeated(tuple(repeated[append.thread])))
+        else:
+            outcomes.append(Committed())
+            rows += rows_of(append)
+    for start in range(0, len(rows), ROWS_MAX):
+        insert(connection, rows[start : start + ROWS_MAX])
     return outcomes
 
 
-def _count_repeats(connection: sqlite3.Connection, batch: Sequence[Append]) -> int:
-    rows = [
+def _stored_heads(
+    connection: sqlite3.Connection, threads: Collection[ThreadId]
+) -> dict[ThreadId, Head]:
+    found = fetch_json(
+        connection,
+        _heads,
+        f"SELECT json_group_array(json_array(h.thread, {_HEAD}))"
+        " FROM json_each(?) asked CROSS JOIN heads h ON h.thread = asked.value",
+        (as_json(threads),),
+    )
+    return {thread: Head(*fields) for thread, fields in found}
+
+
+def _stored_cids(
+    connection: sqlite3.Connection, batch: Sequence[Append]
+) -> dict[ThreadId, list[Event]]:
+    named = [
         (append.thread, event.sender, event.cid)
         for append in batch
         for event in append.events
         if event.cid is not None
     ]
-    found = 0
-    for values, parameters in _chunks(rows, 3):
-        found += connection.execute(
-            f"SELECT count(*) FROM (VALUES {values}) v"  # noqa: S608  (placeholders only)
-            " JOIN heads h ON h.thread = v.column1"
-            " JOIN events e ON e.head = h.id AND e.sender = v.column2 AND e.cid = v.column3",
-            parameters,
-        ).fetchone()[0]
-    return found
-
-
-def _repeats(connection: sqlite3.Connection, append: Append) -> tuple[Event, ...]:
-    found = (
-        _find(connection, append.thread, event.sender, event.cid)
-        for event in append.events
-        if event.cid is not None
+    found = fetch_json(
+        connection,
+        _located_events,
+        f"SELECT json_group_array(json_array(h.thread, {_EVENT})) FROM json_each(?) asked"
+        " CROSS JOIN heads h ON h.thread = asked.value ->> 0"
+        " CROSS JOIN events e ON e.thread = h.key AND e.sender = asked.value ->> 1"
+        " AND e.cid = asked.value ->> 2",
+        (as_json(named),),
     )
-    return tuple(event for event in found if event is not None)
-
-
-def _move_heads(connection: sqlite3.Connection, appends: Sequence[Append]) -> int:
-    """Move the heads whose epoch and seq are as expected; how many those were."""
-    rows = []
-    for append in appends:
-        last = append.events[-1] if append.events else None
-        rows.append(
-            (
-                append.thread,
-                append.epoch,
-                append.expected_seq,
-                last.seq if last else append.expected_seq,
-                last.n if last else None,
-                append.meta_seq,
-                last.ts_ms if last else None,
-            )
-        )
-    moved = 0
-    for values, parameters in _chunks(rows, 7):
-        moved += connection.execute(
-            "UPDATE heads SET seq = v.column4, n = coalesce(v.column5, n),"
-            " meta_seq = coalesce(v.column6, meta_seq), ts_ms = coalesce(v.column7, ts_ms)"
-            f" FROM (VALUES {values}) v WHERE heads.thread = v.column1"
-            " AND heads.epoch = v.column2 AND heads.seq = v.column3",
-            parameters,
-        ).rowcount
-    return moved
-
-
-def _write(connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
-    events = [
-        (
-            append.thread, event.seq, event.n, event.kind.value, event.sender, event.ts_ms,
-            event.cid, event.digest.hex(), event.target, event.body.decode(),
-            _checksum(event.seq, event.body),
-        )
-        for append in appends
-        for event in append.events
-    ]  # fmt: skip
-    for values, parameters in _chunks(events, 11):
-        connection.execute(
-            "INSERT INTO events (head, seq, n, kind, sender, ts_ms, cid, digest, target, body,"
-            " checksum) SELECT h.id, v.column2, v.column3, v.column4, v.column5, v.column6,"
-            " v.column7, v.column8, v.column9, v.column10, v.column11"
-            f" FROM (VALUES {values}) v JOIN heads h ON h.thread = v.column1",
-            parameters,
-        )
-    cursors = [
-        (append.thread, uid, cursor.recv, cursor.read, cursor.read_n)
-        for append in appends
-        for uid, cursor in append.cursors.items()
-    ]
-    for values, parameters in _chunks(cursors, 5):
-        connection.execute(
-            "INSERT INTO cursors (head, uid, recv, read, read_n)"
-            " SELECT h.id, v.column2, v.column3, v.column4, v.column5"
-            f" FROM (VALUES {values}) v JOIN heads h ON h.thread = v.column1 WHERE true"
-            " ON CONFLICT (head, uid) DO UPDATE SET recv = max(recv, excluded.recv),"
-            " read = max(read, excluded.read), read_n = max(read_n, excluded.read_n)",
-            parameters,
-        )
-    for append in appends:
-        for rewrite in append.rewrites:
-            connection.execute(
-                "UPDATE events SET body = ?, checksum = ? WHERE seq = ?"
-                " AND head = (SELECT id FROM heads WHERE thread = ?)",
-                (
-                    rewrite.body.decode(),
-                    _checksum(rewrite.seq, rewrite.body),
-                    rewrite.seq,
-                    append.thread,
-                ),
-            )
-
-
-def _chunks(rows: Sequence[tuple[Any, ...]], columns: int) -> Iterator[tuple[str, list[Any]]]:
-    """Rows cut into chunks of the prepared sizes, each with its placeholders."""
-    start = 0
-    while start < len(rows):
-        size = next(size for size in CHUNK_ROWS if size <= len(rows) - start)
-        chunk = rows[start : start + size]
-        start += size
-        yield _placeholders(size, columns), [value for row in chunk for value in row]
-
-
-_PLACEHOLDERS: dict[tuple[int, int], str] = {}
-
-
-def _placeholders(rows: int, columns: int) -> str:
-    key = (rows, columns)
-    if key not in _PLACEHOLDERS:
-        row = "(" + ", ".join("?" * columns) + ")"
-        _PLACEHOLDERS[key] = ", ".join([row] * rows)
-    return _PLACEHOLDERS[key]
+    events: dict[ThreadId, list[Event]] = {}
+    for thread, row in sorted(found):
+        events.setdefault(thread, []).append(_event(thread, row))
+    return events
 
 
 # ---------------------------------------------------------------------------- reading
 
 
-def _checksum(seq: int, body: bytes) -> int:
-    """Of an event's body at its seq: a page that was swapped or torn does not go unnoticed."""
-    return zlib.crc32(body, seq & 0xFFFFFFFF)
-
-
-def _event(thread: ThreadId, row: tuple[Any, ...]) -> Event:
-    seq, n, kind, sender, ts_ms, text, cid, digest, target, checksum = row
-    body = text.encode()
-    if _checksum(seq, body) != checksum:
-        raise Corrupt(f"event {seq} of {thread}: its checksum does not match")
-    return Event(
-        seq, n, EventKind(kind), UserId(sender), ts_ms, body, cid, bytes.fromhex(digest), target
+def _recent(
+    thread: ThreadId, head: Head, recent: int, connection: sqlite3.Connection
+) -> tuple[tuple[Event, ...], Mapping[UserId, Cursor]]:
+    rows, cursors = fetch_json(
+        connection,
+        _claims,
+        f"SELECT json_array(json((SELECT json_group_array({_EVENT}) FROM (SELECT * FROM events"
+        f" WHERE thread = {_KEY} AND seq > ?2 AND seq <= ?3 ORDER BY seq) e)),"
+        " json((SELECT json_group_array(json_array(uid, recv, read, read_n)) FROM cursors"
+        f" WHERE thread = {_KEY})))",
+        (thread, head.seq - max(recent, 0), head.seq),
     )
+    events = tuple(_event(thread, row) for row in rows)
+    expected = range(max(head.seq - max(recent, 0), 0) + 1, head.seq + 1)
+    if [event.seq for event in events] != list(expected):
+        raise Corrupt(f"the log of {thread} has gaps below its head at {head.seq}")
+    return events, _cursors_of(cursors)
 
 
-def _head(connection: sqlite3.Connection, thread: ThreadId) -> Head:
-    row = connection.execute(
-        "SELECT epoch, seq, n, meta_seq, ts_ms FROM heads WHERE thread = ?", (thread,)
-    ).fetchone()
-    return Head() if row is None else Head(*row)
-
-
-def _read(
-    connection: sqlite3.Connection,
+def _page(
     thread: ThreadId,
     low: int,
     high: int | None,
     limit: int,
+    connection: sqlite3.Connection,
     *,
-    newest: bool,
-) -> list[Event]:
-    order = "DESC" if newest else "ASC"
-    rows = connection.execute(
-        f"SELECT {_EVENT} FROM events e WHERE e.head = (SELECT id FROM heads WHERE thread = ?)"  # noqa: S608
-        f" AND e.seq BETWEEN ? AND ? ORDER BY e.seq {order} LIMIT ?",
-        (thread, low, 2**63 - 1 if high is None else high, limit),
-    ).fetchall()
-    if newest:
-        rows.reverse()
-    return [_event(thread, row) for row in rows]
+    ascending: bool,
+) -> Sequence[Event]:
+    order = "ASC" if ascending else "DESC"
+    rows = fetch_json(
+        connection,
+        _events,
+        f"SELECT json_group_array({_EVENT}) FROM (SELECT * FROM events WHERE thread = {_KEY}"
+        f" AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4) e",
+        (thread, low, _SEQ_MAX if high is None else high, limit),
+    )
+    return [_event(thread, row) for row in (rows if ascending else reversed(rows))]
+
+
+_SEQ_MAX = 2**63 - 1
 
 
 def _related(
-    connection: sqlite3.Connection, thread: ThreadId, targets: Collection[int]
-) -> list[Event]:
-    found: dict[int, Event] = {}
-    for target in targets:
-        rows = connection.execute(
-            f"SELECT {_EVENT} FROM events e WHERE e.head = (SELECT id FROM heads WHERE thread = ?)"  # noqa: S608
-            " AND (e.seq = ? OR e.target = ?)",
-            (thread, target, target),
-        )
-        found.update((row[0], _event(thread, row)) for row in rows)
-    return [found[seq] for seq in sorted(found)]
+    thread: ThreadId, targets: list[int], connection: sqlite3.Connection
+) -> Sequence[Event]:
+    rows = fetch_json(
+        connection,
+        _events,
+        "WITH asked AS (SELECT value AS seq FROM json_each(?2))"
+        f" SELECT json_group_array({_EVENT}) FROM (SELECT * FROM events WHERE key IN ("
+        f"SELECT e.key FROM asked CROSS JOIN events e ON e.thread = {_KEY} AND e.seq = asked.seq"
+        " UNION SELECT e.key FROM asked CROSS JOIN events e"
+        f" ON e.thread = {_KEY} AND e.target = asked.seq) ORDER BY seq) e",
+        (thread, as_json(targets)),
+    )
+    return [_event(thread, row) for row in rows]
 
 
 def _find(
-    connection: sqlite3.Connection, thread: ThreadId, sender: UserId, cid: ClientId
+    thread: ThreadId, sender: UserId, cid: ClientId, connection: sqlite3.Connection
 ) -> Event | None:
-    row = connection.execute(
-        f"SELECT {_EVENT} FROM events e WHERE e.head = (SELECT id FROM heads WHERE thread = ?)"  # noqa: S608
-        " AND e.sender = ? AND e.cid = ?",
+    rows = fetch_json(
+        connection,
+        _events,
+        f"SELECT json_group_array({_EVENT}) FROM events e"
+        f" WHERE e.thread = {_KEY} AND e.sender = ?2 AND e.cid = ?3",
         (thread, sender, cid),
-    ).fetchone()
-    return None if row is None else _event(thread, row)
+    )
+    return _event(thread, rows[0]) if rows else None
 
 
-def _summaries(
+def _summarise(
+    asked: Sequence[tuple[ThreadId, int, int | None, Sequence[UserId]]],
     connection: sqlite3.Connection,
-    spans: Mapping[ThreadId, Span],
-    readers: Mapping[ThreadId, Collection[UserId]],
-) -> dict[ThreadId, Summary]:
-    found: dict[ThreadId, Summary] = {}
-    connection.execute("BEGIN")
-    try:
-        for thread, span in spans.items():
-            row = connection.execute(
-                "SELECT id, epoch, seq, n, meta_seq, ts_ms FROM heads WHERE thread = ?", (thread,)
-            ).fetchone()
-            if row is None:
-                continue
-            high = row[2] if span.high is None else span.high
-            last = connection.execute(
-                f"SELECT {_EVENT} FROM events e WHERE e.head = ? AND e.seq BETWEEN ? AND ?"  # noqa: S608
-                " AND e.kind = 'msg' ORDER BY e.seq DESC LIMIT 1",
-                (row[0], span.low, high),
-            ).fetchone()
-            cursors: dict[UserId, Cursor] = {}
-            for uid in readers.get(thread, ()):
-                cursor = connection.execute(
-                    "SELECT recv, read, read_n FROM cursors WHERE head = ? AND uid = ?",
-                    (row[0], uid),
-                ).fetchone()
-                if cursor is not None:
-                    cursors[uid] = Cursor(*cursor)
-            event = None if last is None else _event(thread, last)
-            found[thread] = Summary(Head(*row[1:]), event, cursors)
-    finally:
-        connection.execute("ROLLBACK")
-    return found
+) -> Mapping[ThreadId, Summary]:
+    """A head knows its newest message; only who left before it needs a search, backwards."""
+    found = fetch_json(
+        connection,
+        _summaries,
+        "WITH asked AS MATERIALIZED (SELECT value ->> 0 AS thread, value ->> 1 AS low,"
+        f" coalesce(value ->> 2, {_SEQ_MAX}) AS high, value -> 3 AS uids FROM json_each(?))"
+        f" SELECT json_group_array(json_array(h.thread, {_HEAD},"
+        f" json(iif(e.key IS NULL, NULL, {_EVENT})),"
+        " json((SELECT json_group_array(json_array(c.uid, c.recv, c.read, c.read_n))"
+        " FROM json_each(asked.uids) reader CROSS JOIN cursors c"
+        " ON c.thread = h.key AND c.uid = reader.value))))"
+        " FROM asked CROSS JOIN heads h ON h.thread = asked.thread"
+        " LEFT JOIN events e ON e.thread = h.key AND e.seq = iif(h.msg_seq <= asked.high,"
+        " iif(h.msg_seq >= asked.low, h.msg_seq, NULL),"
+        " (SELECT m.seq FROM events m WHERE m.thread = h.key AND m.kind = 'msg'"
+        " AND m.seq BETWEEN asked.low AND asked.high ORDER BY m.seq DESC LIMIT 1))",
+        (as_json(asked),),
+    )
+    return {
+        thread: Summary(Head(*head), event and _event(thread, event), _cursors_of(cursors))
+        for thread, head, event, cursors in found
+    }
+
+
+def _event(thread: ThreadId, row: EventRow) -> Event:
+    """The event of a row whose checksums are right."""
+    seq, n, kind, sender, ts_ms, body, cid, digest, target, fields_crc, body_crc = row
+    event = Event(
+        seq, n, kind, sender, ts_ms, body.encode(), cid, bytes.fromhex(digest), target
+    )  # fmt: skip
+    if checksums(thread, event) != (fields_crc, body_crc):
+        raise Corrupt(f"event {seq} of {thread} does not match its checksums")
+    return event
+
+
+def _cursors_of(rows: Sequence[CursorRow]) -> dict[UserId, Cursor]:
+    return {uid: Cursor(recv, read, read_n) for uid, recv, read, read_n in rows}
+
+
+# ---------------------------------------------------------------------------- at the start
+
+
+def check_newest(connection: sqlite3.Connection) -> None:
+    """Check the newest events, and that their threads' heads stand where their events end.
+
+    Raises `Corrupt`. Costs some milliseconds, however large the log is.
+    """
+    newest = f"(SELECT * FROM events ORDER BY key DESC LIMIT {CHECKED_EVENTS})"
+    for thread, row in fetch_json(
+        connection,
+        _located_events,
+        f"SELECT json_group_array(json_array(h.thread, {_EVENT}))"
+        f" FROM {newest} e JOIN heads h ON h.key = e.thread",
+        (),
+    ):
+        _event(thread, row)
+    for thread, stated, found in connection.execute(
+        "SELECT h.thread, h.seq, (SELECT max(seq) FROM events WHERE thread = h.key) AS found"
+        f" FROM heads h WHERE h.key IN (SELECT thread FROM {newest}) AND h.seq <> found"
+    ).fetchall():
+        raise Corrupt(f"the log of {thread} ends at {found}, its head says {stated}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any
+from functools import partial
+
+import msgspec
 
 from persistence.records import (
     ClientId,
@@ -19,153 +21,145 @@ from persistence.records import (
     ThreadView,
     UserId,
 )
-from persistence.sqlite_files import SqliteFile
+from persistence.sqlite_files import as_json, fetch_json
+from persistence.sqlite_readers import Readers
+from persistence.sqlite_writer import Writer
 
-_META = "t.thread, t.kind, t.name, t.about, t.avatar, t.created_ms, t.deleted, t.applied_seq"
+MetaRow = tuple[ThreadId, ThreadKind, str, str, str, int, int, int]
+MemberRow = tuple[UserId, Role, int, int | None]
+ViewRow = tuple[int | None, int, int]
+
+_META = (
+    "json_array(t.thread, t.kind, t.name, t.about, t.avatar, t.created_ms, t.deleted,"
+    " t.applied_seq)"
+)
+_MEMBER = "json_array(m.uid, m.role, m.join_seq, m.left_seq)"
+_OWN = "uid = ? AND thread = (SELECT key FROM threads WHERE thread = ?)"
+
+_loaded = msgspec.json.Decoder(tuple[MetaRow, list[MemberRow]] | None)
+_memberships = msgspec.json.Decoder(list[tuple[MetaRow, MemberRow, ViewRow, frozenset[int]]])
 
 
 class SqliteThreads:
-    """`ThreadStore`."""
+    """`ThreadStore`. A group's id is `g` and the number of its reservation."""
 
-    def __init__(self, file: SqliteFile) -> None:
-        self._file = file
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
     async def reserve(
         self, creator: UserId, cid: ClientId | None, digest: bytes, now_ms: int
     ) -> Reservation:
-        def work(connection: sqlite3.Connection) -> Reservation:
-            if cid is not None:
-                row = connection.execute(
-                    "SELECT id, digest FROM groups WHERE creator = ? AND cid = ?", (creator, cid)
-                ).fetchone()
-                if row is not None:
-                    return Reservation(ThreadId(f"g{row[0]}"), row[1], fresh=False)
-            cursor = connection.execute(
-                "INSERT INTO groups (creator, cid, digest, created_ms) VALUES (?, ?, ?, ?)",
+        def insert(connection: sqlite3.Connection) -> Reservation:
+            number = connection.execute(
+                "INSERT INTO reservations (creator, cid, digest, created_ms) VALUES (?, ?, ?, ?)",
                 (creator, cid, digest, now_ms),
-            )
-            return Reservation(ThreadId(f"g{cursor.lastrowid}"), digest, fresh=True)
+            ).lastrowid
+            return Reservation(ThreadId(f"g{number}"), digest, fresh=True)
 
-        return await self._file.write(work)
+        def find(connection: sqlite3.Connection) -> Reservation:
+            """The creator has used this cid before, or the insertion would have gone well."""
+            for number, stored in connection.execute(
+                "SELECT id, digest FROM reservations WHERE creator = ? AND cid = ?", (creator, cid)
+            ).fetchall():
+                return Reservation(ThreadId(f"g{number}"), stored, fresh=False)
+            return insert(connection)
+
+        return await self._writer.submit(find, fast=insert)
 
     async def load(self, thread: ThreadId) -> tuple[ThreadMeta, Sequence[Member]] | None:
-        def work(connection: sqlite3.Connection) -> tuple[ThreadMeta, list[Member]] | None:
-            connection.execute("BEGIN")
-            try:
-                row = connection.execute(
-                    f"SELECT {_META} FROM threads t WHERE t.thread = ?",  # noqa: S608
-                    (thread,),
-                ).fetchone()
-                rows = connection.execute(
-                    "SELECT uid, role, join_seq, left_seq FROM members WHERE thread = ?"
-                    " ORDER BY join_seq, uid",
-                    (thread,),
-                ).fetchall()
-            finally:
-                connection.execute("ROLLBACK")
-            return None if row is None else (_meta(row), [_member(found) for found in rows])
-
-        return await self._file.read(work)
+        found = await self._readers.read(
+            lambda connection: fetch_json(
+                connection,
+                _loaded,
+                f"SELECT coalesce((SELECT json_array({_META}, json((SELECT"
+                f" json_group_array({_MEMBER}) FROM (SELECT * FROM members WHERE thread = t.key"
+                " ORDER BY join_seq, uid) m))) FROM threads t WHERE t.thread = ?), 'null')",
+                (thread,),
+            )
+        )
+        return found and (_meta(found[0]), [Member(*row) for row in found[1]])
 
     async def project(self, projection: Projection) -> None:
-        await self._file.write(lambda connection: _project(connection, projection))
+        await self._writer.submit(partial(_project, projection))
 
     async def memberships(
         self, uid: UserId, threads: Collection[ThreadId] | None = None
     ) -> Sequence[Membership]:
-        return await self._file.read(lambda connection: _memberships(connection, uid, threads))
+        asked = None if threads is None else as_json(sorted(set(threads)))
+        rows = await self._readers.read(
+            lambda connection: fetch_json(
+                connection,
+                _memberships,
+                f"SELECT json_group_array(json_array({_META}, {_MEMBER},"
+                " json_array(m.muted_until_ms, m.pinned, m.archived),"
+                " json((SELECT json_group_array(h.seq) FROM hidden h WHERE h.member = m.key))))"
+                f" FROM {_OF_USER if asked is None else _OF_USER_AMONG}",
+                (uid,) if asked is None else (uid, asked),
+            )
+        )
+        return [
+            Membership(
+                _meta(meta),
+                Member(*member),
+                ThreadView(muted_until_ms, bool(pinned), bool(archived)),
+                hidden,
+            )
+            for meta, member, (muted_until_ms, pinned, archived), hidden in sorted(rows)
+        ]
 
     async def set_view(self, uid: UserId, thread: ThreadId, view: ThreadView) -> None:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE members SET muted_until_ms = ?, pinned = ?, archived = ?"
-                " WHERE thread = ? AND uid = ?",
-                (view.muted_until_ms, int(view.pinned), int(view.archived), thread, uid),
+                f"UPDATE members SET muted_until_ms = ?, pinned = ?, archived = ? WHERE {_OWN}",
+                (view.muted_until_ms, view.pinned, view.archived, uid, thread),
             )
 
-        await self._file.write(work)
+        await self._writer.submit(work, fast=work)
 
     async def hide(self, uid: UserId, thread: ThreadId, seqs: Collection[int]) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "INSERT OR IGNORE INTO hidden VALUES (?, ?, ?)",
-                [(uid, thread, seq) for seq in seqs],
+            connection.execute(
+                "INSERT OR IGNORE INTO hidden SELECT m.key, asked.value"
+                f" FROM json_each(?) asked JOIN members m ON {_OWN}",
+                (as_json(sorted(set(seqs))), uid, thread),
             )
 
-        await self._file.write(work)
+        await self._writer.submit(work, fast=work)
 
 
-def _project(connection: sqlite3.Connection, projection: Projection) -> None:
+_OF_USER = "members m JOIN threads t ON t.key = m.thread WHERE m.uid = ?"
+_OF_USER_AMONG = (
+    "(SELECT ? AS uid) own JOIN json_each(?) asked JOIN threads t ON t.thread = asked.value"
+    " JOIN members m ON m.thread = t.key AND m.uid = own.uid"
+)
+
+
+def _project(projection: Projection, connection: sqlite3.Connection) -> None:
     meta = projection.meta
-    row = connection.execute(
-        "SELECT applied_seq FROM threads WHERE thread = ?", (meta.thread,)
-    ).fetchone()
-    if row is not None and row[0] >= meta.applied_seq:
-        return
-    connection.execute(
-        "INSERT INTO threads VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread) DO UPDATE SET"
+    applied = connection.execute(
+        "INSERT INTO threads (thread, kind, name, about, avatar, created_ms, deleted, applied_seq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread) DO UPDATE SET kind = excluded.kind,"
         " name = excluded.name, about = excluded.about, avatar = excluded.avatar,"
-        " deleted = excluded.deleted, applied_seq = excluded.applied_seq",
+        " created_ms = excluded.created_ms, deleted = excluded.deleted,"
+        " applied_seq = excluded.applied_seq WHERE excluded.applied_seq > applied_seq",
         (
             meta.thread, meta.kind.value, meta.name, meta.about, meta.avatar, meta.created_ms,
-            int(meta.deleted), meta.applied_seq,
+            meta.deleted, meta.applied_seq,
         ),
-    )  # fmt: skip
-    connection.executemany(
-        "INSERT INTO members (thread, uid, role, join_seq, left_seq) VALUES (?, ?, ?, ?, ?)"
+    ).rowcount  # fmt: skip
+    if not applied:
+        return
+    members = [(m.uid, m.role.value, m.join_seq, m.left_seq) for m in projection.members]
+    connection.execute(
+        "INSERT INTO members (thread, uid, role, join_seq, left_seq)"
+        " SELECT t.key, m.value ->> 0, m.value ->> 1, m.value ->> 2, m.value ->> 3"
+        " FROM json_each(?) m JOIN threads t ON t.thread = ? WHERE true"
         " ON CONFLICT (thread, uid) DO UPDATE SET role = excluded.role,"
         " join_seq = excluded.join_seq, left_seq = excluded.left_seq",
-        [
-            (meta.thread, member.uid, member.role.value, member.join_seq, member.left_seq)
-            for member in projection.members
-        ],
+        (as_json(members), meta.thread),
     )
 
 
-def _memberships(
-    connection: sqlite3.Connection, uid: UserId, threads: Collection[ThreadId] | None
-) -> list[Membership]:
-    condition = ""
-    parameters: list[str] = [uid]
-    if threads is not None:
-        condition = f" AND m.thread IN ({', '.join('?' * len(threads))})"
-        parameters += threads
-    connection.execute("BEGIN")
-    try:
-        rows = connection.execute(
-            f"SELECT {_META}, m.uid, m.role, m.join_seq, m.left_seq, m.muted_until_ms, m.pinned,"  # noqa: S608
-            " m.archived FROM members m JOIN threads t ON t.thread = m.thread WHERE m.uid = ?"
-            f"{condition} ORDER BY m.thread",
-            parameters,
-        ).fetchall()
-        hidden: dict[str, set[int]] = {}
-        condition = condition.replace("m.thread", "thread")
-        for thread, seq in connection.execute(
-            f"SELECT thread, seq FROM hidden WHERE uid = ?{condition}",  # noqa: S608
-            parameters,
-        ):
-            hidden.setdefault(thread, set()).add(seq)
-    finally:
-        connection.execute("ROLLBACK")
-    return [
-        Membership(
-            _meta(row[:8]),
-            _member(row[8:12]),
-            ThreadView(row[12], bool(row[13]), bool(row[14])),
-            frozenset(hidden.get(row[0], ())),
-        )
-        for row in rows
-    ]
-
-
-def _meta(row: tuple[Any, ...]) -> ThreadMeta:
-    thread, kind, name, about, avatar, created_ms, deleted, applied_seq = row
-    return ThreadMeta(
-        ThreadId(thread), ThreadKind(kind), name, about, avatar, created_ms, bool(deleted),
-        applied_seq,
-    )  # fmt: skip
-
-
-def _member(row: tuple[Any, ...]) -> Member:
-    uid, role, join_seq, left_seq = row
-    return Member(UserId(uid), Role(role), join_seq, left_seq)
+def _meta(row: MetaRow) -> ThreadMeta:
+    return ThreadMeta(*row[:6], deleted=bool(row[6]), applied_seq=row[7])

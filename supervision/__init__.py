@@ -1,18 +1,37 @@
 """Supervisors: children started in order, restarted by rule, stopped in reverse.
 
-Read `spec` for the words, `strategy`, `intensity` and `backoff` for the decisions, `supervisor` and
-`dynamic` for the doing. Knows the actor runtime and nothing of chat.
+Read `spec` for the words, `strategy`, `intensity`, `backoff` and `trouble` for the decisions,
+`supervisor` and `dynamic` for the doing, `admin` for talking to them, `tree` for looking at them.
+Knows the actor runtime and nothing of chat.
 """
 
+from supervision import admin as admin
+from supervision.admin import AlreadyRunning as AlreadyRunning
+from supervision.admin import BadSpec as BadSpec
+from supervision.admin import ChildInfo as ChildInfo
+from supervision.admin import ChildStarted as ChildStarted
+from supervision.admin import ChildState as ChildState
+from supervision.admin import CountChildren as CountChildren
+from supervision.admin import Counts as Counts
+from supervision.admin import DeleteChild as DeleteChild
+from supervision.admin import Done as Done
+from supervision.admin import NotStarted as NotStarted
+from supervision.admin import Refusal as Refusal
+from supervision.admin import RestartChild as RestartChild
+from supervision.admin import StartChild as StartChild
+from supervision.admin import TerminateChild as TerminateChild
+from supervision.admin import WhichChildren as WhichChildren
 from supervision.backoff import Backoff as Backoff
-from supervision.dynamic import CountChildren as CountChildren
 from supervision.dynamic import DynamicSupervisor as DynamicSupervisor
-from supervision.dynamic import SpawnerHandle as SpawnerHandle
+from supervision.events import StartAttemptFailed as StartAttemptFailed
+from supervision.events import UncleanShutdown as UncleanShutdown
 from supervision.intensity import Window as Window
+from supervision.spawner import SpawnerHandle as SpawnerHandle
 from supervision.spec import BRUTAL_KILL as BRUTAL_KILL
 from supervision.spec import AutoShutdown as AutoShutdown
 from supervision.spec import ChildSpec as ChildSpec
 from supervision.spec import InvalidSpec as InvalidSpec
+from supervision.spec import Problem as Problem
 from supervision.spec import Restart as Restart
 from supervision.spec import Strategy as Strategy
 from supervision.spec import SupervisorSpec as SupervisorSpec
@@ -20,9 +39,10 @@ from supervision.spec import validate as validate
 from supervision.strategy import ChildView as ChildView
 from supervision.strategy import Plan as Plan
 from supervision.strategy import plan as plan
-from supervision.supervisor import RestartChild as RestartChild
+from supervision.supervisor import FailedToStart as FailedToStart
 from supervision.supervisor import Supervisor as Supervisor
-from supervision.supervisor import TerminateChild as TerminateChild
-from supervision.supervisor import WhichChildren as WhichChildren
 from supervision.tree import TreeNode as TreeNode
 from supervision.tree import snapshot as snapshot
+from supervision.tree import to_dot as to_dot
+from supervision.tree import to_json as to_json
+from supervision.tree import to_text as to_text

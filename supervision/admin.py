@@ -78,8 +78,8 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class TerminateChild:
-    """Stop a child; its spec stays, unless it is temporary or dynamic. Stopping the stopped is done.
-    Answer: `Done` or a refusal."""
+    """Stop a child; its spec stays, unless it is temporary or dynamic. Stopping the stopped is
+    done. Answer: `Done` or a refusal."""
 
     id: str
 

@@ -1,7 +1,7 @@
 """The child table of a supervisor: starting, stopping and forgetting one child at a time.
 
-Says what happened and decides nothing: what follows from an end is the supervisor's business. A child
-is linked and monitored from before its first turn until after its last.
+Says what happened and decides nothing: what follows from an end is the supervisor's business. A
+child is linked and monitored from before its first turn until after its last.
 """
 
 from __future__ import annotations
@@ -229,5 +229,3 @@ class ChildTable:
 
     def _emit(self, kind: type[Restarted | UncleanShutdown], *fields: object) -> None:
         self._actor.system.emit(kind, self._actor.ref, *fields)
-
-

@@ -1,12 +1,14 @@
 """Many children of one kind, started on demand: channels, sessions.
 
 Like Elixir's `DynamicSupervisor`: one_for_one, children stop in parallel, a limit on their number.
-Unlike it, each child has its own restart window (see `trouble`), and this supervisor never gives up.
+Unlike it, each child has its own restart window (see `trouble`), and this supervisor never gives
+up.
 
-**On demand.** `ensure` is called synchronously by actors of the same loop, through a `SpawnerHandle`:
-starting a child is making an object, and messages to it wait until it is ready. When it answers None
-the child may not start now; *it is started as soon as it may*, so whoever watches the name hears of
-it. That holds across a crash of this supervisor too: what is owed is kept outside of it.
+**On demand.** `ensure` is called synchronously by actors of the same loop, through a
+`SpawnerHandle`: starting a child is making an object, and messages to it wait until it is ready.
+When it answers None the child may not start now; *it is started as soon as it may*, so whoever
+watches the name hears of it. That holds across a crash of this supervisor too: what is owed is kept
+outside of it.
 
 **Cost.** An operation on a child costs the same whatever the number of children; the end of a child
 with which nothing is wrong is one dict removal.
@@ -19,17 +21,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import trio
 from outcome import Outcome
 
 from actors.runtime import (
     KILL,
+    NOPROC,
     NORMAL,
     SHUTDOWN,
     Actor,
-    ActorSystem,
     AlreadyStarted,
     Down,
     Exit,
@@ -40,7 +41,7 @@ from actors.runtime import (
     is_abnormal,
 )
 from actors.runtime.exits import crash
-from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled, Unkillable
+from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
 from supervision.admin import (
     AlreadyRunning,
     BadSpec,
@@ -61,24 +62,25 @@ from supervision.admin import (
     WhichChildren,
 )
 from supervision.backoff import Backoff
-from supervision.shutdown import KILL_GRACE_S, end_orphan, is_orphan, shut_down
-from supervision.spec import DEFAULT_BACKOFF, ChildSpec, InvalidSpec, child_problems, window_problems
+from supervision.shutdown import end_orphan, is_orphan, shut_down, shut_down_all
+from supervision.spawner import OWED_MAX, owe, take_owed
+from supervision.spec import (
+    DEFAULT_BACKOFF,
+    ChildSpec,
+    InvalidSpec,
+    child_problems,
+    window_problems,
+)
 from supervision.strategy import is_restarted
 from supervision.trouble import Trouble, Troubles
 
 logger = logging.getLogger("supervision")
-
-OWED_MAX = 100_000
-"""Names that may wait for a place or for the supervisor. More are not started until asked again."""
 
 SLICE_CHILDREN = 256
 """Children started or told to end before the loop gets to its sockets: a few milliseconds."""
 
 START_CHECK_S = 1.0
 """How often children that are not ready yet are looked at."""
-
-_owed: WeakKeyDictionary[ActorSystem, dict[str, dict[str, None]]] = WeakKeyDictionary()
-"""Names asked for while their supervisor was down. It lives outside because the supervisor did not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +89,9 @@ class _Child:
     spec: ChildSpec
     monitor: MonitorRef
     restarts: int = 0
+    is_restart: bool = False
     is_stopping: bool = False
+    is_starting: bool = True
     slots: list[ReplySlot] | None = None
     """Who waits for it to be ready, or to end if it is stopping."""
 
@@ -116,8 +120,9 @@ class _CheckStarts:
 
 
 class DynamicSupervisor(Actor):
-    """`factory` makes the spec of the child with a given name. `intensity` restarts within `period_s`
-    are normal for one child; more retire it for `retire_s`. `backoff` is for specs without one."""
+    """`factory` makes the spec of the child with a given name. `intensity` restarts within
+    `period_s` are normal for one child; more retire it for `retire_s`. `backoff` is for specs
+    without one."""
 
     trap_exit = True
 
@@ -145,12 +150,11 @@ class DynamicSupervisor(Actor):
         self._troubles = Troubles(intensity, period_s, retire_s)
         self._to_start: dict[str, None] = {}
         self._restarts = 0
-        self._empty = trio.Event()
 
     def on_start(self) -> None:
         if self.name is None:
             return
-        self._to_start = _owed.get(self.system, {}).pop(self.name, {})
+        self._to_start = take_owed(self.system, self.name)
         if self._to_start:
             self.ref.deliver_control(_StartOwed())
         for ref in self.system.actors():
@@ -159,20 +163,22 @@ class DynamicSupervisor(Actor):
                 self._end_orphan(ref)
 
     def _end_orphan(self, ref: Ref) -> None:
-        """A child of our predecessor is still at it, perhaps for ever: see that its name gets free."""
+        """A child of our predecessor is still at it, perhaps for ever: see that its name gets
+        free."""
         spec = ChildSpec(ref.name or str(ref.id), ref.actor_class)
         self.run_task(end_orphan, self.system, ref, spec, on_done=lambda result: result.unwrap())
 
     # ------------------------------------------------------------------ starting
 
     def ensure(self, name: str) -> Ref | None:
-        """The living child of this name, started if need be. None while it may not start; it will be
-        started as soon as it may."""
+        """The living child of this name, started if need be. None while it may not start; it will
+        be started as soon as it may."""
         child = self._children.get(name)
         if child is not None:
             return child.ref
         if self.is_ending:
-            _owe(self.system, self.name, name)
+            if self.name is not None:
+                owe(self.system, self.name, name)
             return None
         trouble = self._troubles.get(name)
         if trouble is not None and trouble.blocked_until_s > trio.current_time():
@@ -195,19 +201,15 @@ class DynamicSupervisor(Actor):
             self.send_after(trouble.blocked_until_s - trio.current_time(), _Start(name))
         trouble.wanted = True
 
-    def _start(
-        self, name: str, trouble: Trouble | None, spec: ChildSpec | None = None
-    ) -> Ref | None:
+    def _start(self, name: str, trouble: Trouble | None) -> Ref | None:
         """Start a child; None if it could not even be made, which is one of its failures."""
+        spec, restarts, is_restart = None, 0, False
         if trouble is not None:
+            spec, restarts, is_restart = trouble.spec, trouble.restarts, trouble.waiting
             self._troubles.free(trouble)
-            spec = spec or trouble.spec
         try:
             spec = spec or self._factory(name)
-            ref = self.system.spawn(
-                spec.actor, *spec.args, name=name, supervisor=self.ref, link_to=self.ref,
-                **spec.kwargs,
-            )  # fmt: skip
+            child = self._spawn(name, spec)
         except AlreadyStarted as error:
             # A stranger, or a child of our predecessor about to end: its watchers will ask again.
             if is_orphan(error.ref):
@@ -215,36 +217,43 @@ class DynamicSupervisor(Actor):
             return error.ref
         except Exception as error:
             logger.exception("%s could not make %s", self, name)
-            self._failed(name, spec, crash(error), up_s=0.0, restarts=0).wanted = True
+            self._failed(name, spec, crash(error), up_s=0.0, restarts=restarts)
             return None
-        child = self._children[name] = _Child(ref, spec, self.monitor(ref))
-        self._until_ready(name, child)
-        if trouble is not None and trouble.failures:
-            child.restarts = trouble.restarts = trouble.restarts + 1
-            self._restarts += 1
-            self.system.emit(Restarted, self.ref, name, child.restarts)
-        return ref
+        child.is_restart = is_restart
+        child.restarts = restarts + is_restart
+        return child.ref
 
-    def _until_ready(self, name: str, child: _Child) -> None:
-        ref, supervisor = child.ref, self.ref
+    def _spawn(self, name: str, spec: ChildSpec) -> _Child:
+        """A new incarnation, watched from its beginning. Raises what its constructor raises."""
+        supervisor = self.ref
+        ref = self.system.spawn(
+            spec.actor, *spec.args, name=name, supervisor=supervisor, link_to=supervisor,
+            **spec.kwargs,
+        )  # fmt: skip
+        child = self._children[name] = _Child(ref, spec, self.monitor(ref))
 
         def started(reason: ExitReason | None) -> None:
             if reason is None:
                 supervisor.deliver_control(_Ready(name, ref))
 
+        self.system.when_started(ref, started)
         if not self._starting:
             self.send_after(START_CHECK_S, _CheckStarts())
-        self._starting[name] = trio.current_time() + child.spec.start_limit_s
-        self.system.when_started(ref, started)
+        self._starting[name] = trio.current_time() + spec.start_limit_s
+        return child
 
     def _ready(self, name: str, ref: Ref) -> None:
         child = self._children.get(name)
         if child is None or child.ref is not ref:
             return
         self._starting.pop(name, None)
+        child.is_starting = False
         trouble = self._troubles.get(name)
         if trouble is not None:
             trouble.wanted = False
+        if child.is_restart:
+            self._restarts += 1
+            self.system.emit(Restarted, self.ref, name, child.restarts)
         if not child.is_stopping:
             self._answer_all(child, ChildStarted(ref))
 
@@ -275,18 +284,17 @@ class DynamicSupervisor(Actor):
         if name is None or child is None or child.monitor != down.monitor:
             return
         del self._children[name]
-        was_starting = self._starting.pop(name, None) is not None
+        self._starting.pop(name, None)
         if self.is_ending:
-            if not self._children:
-                self._empty.set()
             return
         if child.is_stopping:
             self._troubles.forget(name)
             self._answer_all(child, Done())
-        elif was_starting and child.slots is not None:
-            self._answer_all(child, self._start_answer(down.reason))
+        elif child.is_starting and child.slots is not None:
+            ignored = down.reason == NORMAL
+            self._answer_all(child, ChildStarted(None) if ignored else NotStarted(down.reason))
         elif is_restarted(child.spec.restart, abnormal=is_abnormal(down.reason)):
-            up_s = 0.0 if was_starting else down.ref.statistics().age_s
+            up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
             self._failed(name, child.spec, down.reason, up_s=up_s, restarts=child.restarts)
         else:
             self._troubles.ended_well(name, trio.current_time())
@@ -305,7 +313,9 @@ class DynamicSupervisor(Actor):
             self.system.emit(ChildRetired, self.ref, name, delay_s)
         else:
             self.system.emit(RestartScheduled, self.ref, name, delay_s, reason)
-        is_needed = trouble.wanted or (spec is not None and is_restarted(spec.restart, abnormal=False))
+        is_needed = trouble.wanted or (
+            spec is not None and is_restarted(spec.restart, abnormal=False)
+        )
         if trouble.waiting or is_needed:
             self.send_after(delay_s, _Start(name))
         return trouble
@@ -355,3 +365,136 @@ class DynamicSupervisor(Actor):
             case _:
                 logger.warning("%s dropped a message of type %s", self, type(message).__name__)
         return None
+
+    def _answer_all(self, child: _Child, answer: StartAnswer | DoneAnswer) -> None:
+        slots, child.slots = child.slots, None
+        for slot in slots or ():
+            slot.set(answer)
+
+    def _wait_for(self, child: _Child) -> None:
+        """Answer the present request when this child is ready, or has ended if it is stopping."""
+        slots = child.slots = child.slots or []
+        slots.append(self.defer_reply())
+
+    def _start_request(self, spec: ChildSpec) -> StartAnswer | None:
+        name = spec.name or spec.id
+        problems = child_problems(spec, f"supervisor.{name}")
+        if problems:
+            return BadSpec(tuple(problems))
+        if self.is_ending:
+            return Refusal.ENDING
+        present = self._children.get(name)
+        if present is not None:
+            return AlreadyRunning(present.ref)
+        trouble = self._troubles.get(name)
+        if trouble is not None and (trouble.waiting or trouble.retired):
+            return Refusal.ALREADY_PRESENT
+        if self._population >= self._max_children:
+            return Refusal.MAX_CHILDREN
+        try:
+            child = self._spawn(name, spec)
+        except AlreadyStarted as error:
+            return AlreadyRunning(error.ref)
+        except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
+            return NotStarted(crash(error))
+        self._wait_for(child)
+        return None
+
+    def _restart_request(self, name: str) -> StartAnswer | None:
+        if name in self._children:
+            return Refusal.RUNNING
+        trouble = self._troubles.get(name)
+        if trouble is None or not (trouble.waiting or trouble.retired):
+            return Refusal.NOT_FOUND
+        if trouble.waiting:
+            return Refusal.RESTARTING
+        self._start(name, trouble)
+        child = self._children.get(name)
+        if child is None:
+            return NotStarted(NOPROC)
+        self._wait_for(child)
+        return None
+
+    def _terminate_request(self, name: str) -> DoneAnswer | None:
+        self._to_start.pop(name, None)
+        child = self._children.get(name)
+        if child is None:
+            trouble = self._troubles.get(name)
+            if trouble is None or not trouble.waiting:
+                return Refusal.NOT_FOUND
+            self._troubles.forget(name)
+            return Done()
+        if not child.is_stopping:
+            self._answer_all(child, NotStarted(SHUTDOWN))
+            child.is_stopping = True
+            self.run_task(
+                shut_down, self, child.ref, child.spec, on_done=lambda result: result.unwrap()
+            )
+        self._wait_for(child)
+        return None
+
+    def _delete_request(self, name: str) -> DoneAnswer:
+        if name in self._children:
+            return Refusal.RUNNING
+        trouble = self._troubles.get(name)
+        if trouble is None or not (trouble.waiting or trouble.retired):
+            return Refusal.NOT_FOUND
+        if trouble.waiting:
+            return Refusal.RESTARTING
+        self._troubles.forget(name)
+        return Done()
+
+    # ------------------------------------------------------------------ stopping
+
+    def stop(self, reason: ExitReason = NORMAL) -> None:
+        """Stop all children at once, each within its own limit, and then end."""
+        if self.is_ending:
+            return
+        self.is_ending = True
+        for child in self._children.values():
+            self._answer_all(child, Refusal.ENDING)
+
+        def stopped(result: Outcome[None]) -> None:
+            result.unwrap()
+            super(DynamicSupervisor, self).stop(reason)
+
+        children = [(child.ref, child.spec) for child in self._children.values()]
+        self.run_task(shut_down_all, self, children, SLICE_CHILDREN, on_done=stopped)
+
+    # ------------------------------------------------------------------ looking
+
+    def infos(self) -> Iterator[ChildInfo]:
+        """The children that are there, then those that are not for now."""
+        for name, child in self._children.items():
+            state = ChildState.RUNNING
+            if child.is_stopping or self.is_ending:
+                state = ChildState.STOPPING
+            elif child.is_starting:
+                state = ChildState.STARTING
+            yield ChildInfo(name, child.ref, child.spec.kind, state, child.restarts)
+        now_s = trio.current_time()
+        for name, trouble in self._troubles.items():
+            if trouble.waiting or (trouble.retired and trouble.blocked_until_s > now_s):
+                state = ChildState.RESTARTING if trouble.waiting else ChildState.RETIRED
+                kind = "worker" if trouble.spec is None else trouble.spec.kind
+                yield ChildInfo(name, None, kind, state, trouble.restarts)
+
+    def counts(self) -> Counts:
+        children = self._children.values()
+        supervisors = sum(child.spec.kind == "supervisor" for child in children)
+        return Counts(
+            specs=self._population,
+            active=len(children),
+            supervisors=supervisors,
+            workers=len(children) - supervisors,
+            restarting=self._troubles.waiting,
+            retired=self._troubles.retired,
+        )
+
+    def statistics(self) -> dict[str, Any]:
+        """For the tree: how many children there are, and how they fare."""
+        return {
+            "strategy": "one_for_one", "active": len(self._children),
+            "restarting": self._troubles.waiting, "retired": self._troubles.retired,
+            "owed": len(self._to_start), "restarts": self._restarts,
+        }  # fmt: skip

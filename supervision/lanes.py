@@ -1,8 +1,8 @@
 """Lanes: what a supervisor does to its children, one thing at a time where order matters.
 
 Stopping and starting take time, during which other children end and requests arrive. Under
-one_for_all and rest_for_one everything goes through one lane, and an end that happens while the lane
-is busy is looked at when it is free, as OTP's supervisor would find it in its mailbox. Under
+one_for_all and rest_for_one everything goes through one lane, and an end that happens while the
+lane is busy is looked at when it is free, as OTP's supervisor would find it in its mailbox. Under
 one_for_one each child has a lane of its own, so that one slow start delays nobody.
 """
 

@@ -1,7 +1,7 @@
 """Ending a child for certain: ask, wait, kill, report. And finding children nobody owns any more.
 
-The order is OTP's: watch it first, so that its end cannot be missed even if it unlinked itself; send
-`SHUTDOWN`; wait; `KILL`. A child keeps its link to the supervisor all the while: should the
+The order is OTP's: watch it first, so that its end cannot be missed even if it unlinked itself;
+send `SHUTDOWN`; wait; `KILL`. A child keeps its link to the supervisor all the while: should the
 supervisor itself be killed in the middle, the child still ends.
 
 Code that shields itself from cancellation, or blocks, survives even `KILL`. It is reported and left
@@ -9,6 +9,8 @@ behind; the shutdown goes on.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import trio
 
@@ -46,8 +48,8 @@ async def kill(system: ActorSystem, ref: Ref) -> ExitReason | None:
 
 
 def is_orphan(ref: Ref) -> bool:
-    """Whether the supervisor of an actor, or that one's supervisor, … is dead or ending: then it will
-    end too, but may still be at it, and hold a name that its successor needs."""
+    """Whether the supervisor of an actor, or that one's supervisor, … is dead or ending: then it
+    will end too, but may still be at it, and hold a name that its successor needs."""
     current = ref
     for _ in range(ANCESTORS_MAX):
         above = current._actor._actor_supervisor
@@ -65,3 +67,40 @@ async def end_orphan(system: ActorSystem, ref: Ref, spec: ChildSpec) -> None:
         await ref.wait_exit()
         return
     await kill(system, ref)
+
+
+async def shut_down_all(
+    supervisor: Actor, children: Sequence[tuple[Ref, ChildSpec]], slice_children: int
+) -> None:
+    """End many children at once, each within its own limit; all are gone afterwards, or reported.
+
+    The loop gets to its sockets after each `slice_children` of them.
+    """
+    alive: set[Ref] = {ref for ref, _ in children}
+    gone = trio.Event()
+
+    def ended(ref: Ref, _reason: ExitReason) -> None:
+        alive.discard(ref)
+        if not alive:
+            gone.set()
+
+    by_limit: dict[float, list[Ref]] = {}
+    for index, (ref, spec) in enumerate(children):
+        ref.on_exit(ended)
+        if spec.shutdown_limit_s > 0:
+            ref.exit(SHUTDOWN, supervisor.ref)
+        by_limit.setdefault(spec.shutdown_limit_s, []).append(ref)
+        if index % slice_children == slice_children - 1:
+            await trio.lowlevel.checkpoint()
+    asked_s = trio.current_time()
+    for limit_s in sorted(by_limit):
+        if alive:
+            with trio.move_on_at(asked_s + limit_s):
+                await gone.wait()
+        for ref in by_limit[limit_s]:
+            ref.exit(KILL)
+    if alive:
+        with trio.move_on_after(KILL_GRACE_S):
+            await gone.wait()
+    for ref in alive:
+        supervisor.system.emit(Unkillable, ref)

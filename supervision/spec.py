@@ -88,7 +88,7 @@ class ChildSpec:
     kind: Literal["worker", "supervisor"] = "worker"
     significant: bool = False
     backoff: Backoff | None = None
-    start_s: float | None | ByKind = BY_KIND
+    start_s: float | ByKind | None = BY_KIND
 
     @property
     def shutdown_limit_s(self) -> float:
@@ -144,7 +144,7 @@ class Problem:
         return f"{self.path}: {self.message}"
 
 
-class InvalidSpec(ValueError):  # noqa: N818  (says what it is)
+class InvalidSpec(ValueError):
     """`problems` lists everything wrong, each with its path."""
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -187,9 +187,7 @@ def window_problems(intensity: int, period_s: float, path: str) -> Iterator[Prob
         yield Problem(f"{path}.period_s", f"{period_s!r} is not a positive number of seconds")
 
 
-def _child_problems(
-    child: ChildSpec, where: str, auto_shutdown: AutoShutdown
-) -> Iterator[Problem]:
+def _child_problems(child: ChildSpec, where: str, auto_shutdown: AutoShutdown) -> Iterator[Problem]:
     if not _is_a(child.id, str) or not child.id:
         yield Problem(f"{where}.id", "is empty or no text")
     if not _is_a(child.actor, type):

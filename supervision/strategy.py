@@ -3,8 +3,8 @@
 `plan(strategy, auto_shutdown, children, exited, abnormal=…) → Plan` says whom to stop (in which
 order), whom to start again, whom to forget, and whether the supervisor itself should end. The
 supervisor carries it out and decides nothing (supervisor(3); laws L10 to L12, L16 and L17 of the
-study behind it: a temporary child never comes back, also not when a sibling took it down; a sibling's
-death by strategy is no end of its own).
+study behind it: a temporary child never comes back, also not when a sibling took it down; a
+sibling's death by strategy is no end of its own).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from supervision.spec import AutoShutdown, Restart, Strategy
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """What a decision needs to know of a child. `alive`: it runs, starts, or waits for a restart."""
+    """What a decision needs to know of a child. `alive`: it runs, starts, or waits for a
+    restart."""
 
     id: str
     restart: Restart
@@ -78,9 +79,7 @@ def plan(
     )
 
 
-def _affected(
-    strategy: Strategy, children: Sequence[ChildView], index: int
-) -> Sequence[ChildView]:
+def _affected(strategy: Strategy, children: Sequence[ChildView], index: int) -> Sequence[ChildView]:
     match strategy:
         case Strategy.ONE_FOR_ONE:
             return (children[index],)

@@ -1,17 +1,17 @@
 """The supervisor: starts children in order, restarts them by plan, stops them in reverse.
 
-**Deciding and doing.** `strategy.plan` says what follows from an end, `intensity.Window` whether one
-more restart is normal, `backoff` how long to wait; `children` starts and stops. Whatever takes time
-runs in a task of the supervisor (`lanes` order it), so the supervisor answers, and can be shut down,
-while a child takes long to start or waits for its restart.
+**Deciding and doing.** `strategy.plan` says what follows from an end, `intensity.Window` whether
+one more restart is normal, `backoff` how long to wait; `children` starts and stops. Whatever takes
+time runs in a task of the supervisor (`lanes` order it), so the supervisor answers, and can be shut
+down, while a child takes long to start or waits for its restart.
 
-**Start** is strictly sequential, left to right, each child ready before the next, and the supervisor
-itself is ready after the last. If one fails, those before it are stopped in reverse, and the start
-fails with `Shutdown(FailedToStart(child, reason))`.
+**Start** is strictly sequential, left to right, each child ready before the next, and the
+supervisor itself is ready after the last. If one fails, those before it are stopped in reverse, and
+the start fails with `Shutdown(FailedToStart(child, reason))`.
 
 **Stop** is right to left, by `shutdown.shut_down`. **A failed restart** is an event like any other
-end: it counts against the window and is tried again after a longer delay. When the window is full the
-supervisor stops everything and ends with `SHUTDOWN`, for its own supervisor to act.
+end: it counts against the window and is tried again after a longer delay. When the window is full
+the supervisor stops everything and ends with `SHUTDOWN`, for its own supervisor to act.
 
 **Nobody is lost.** Children are linked from before their first turn until after their last: however
 the supervisor ends, they end. Its successor waits for names they still hold.

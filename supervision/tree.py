@@ -1,27 +1,39 @@
 """The supervision tree as values: snapshot, JSON, text, DOT.
 
 Supervisors are asked synchronously, in the loop: a snapshot shows one instant, also while children
-start or wait for a restart, and costs no message.
+start or wait for a restart, and costs no message. With a hundred thousand children it would keep
+the loop from its sockets for the better part of a second, so it shows at most `CHILDREN_MAX` of
+each supervisor unless told otherwise, and says how many it left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from actors.runtime import ActorSystem, Ref
+from supervision.admin import ChildInfo, ChildState
 from supervision.dynamic import DynamicSupervisor
 from supervision.supervisor import Supervisor
+
+CHILDREN_MAX = 10_000
+"""Some 50 ms for a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """One actor. `state`: starting, running, restarting, stopped; `mailbox` waiting, `handled` since
-    its start; `restarts` under this id since its supervisor started."""
+    """One actor, or a child that is not there now.
+
+    `id` is the living actor's id in its system, or else the child's under its supervisor; `name`
+    its registered name, or else its id under its supervisor. `state` is one of `ChildState`.
+    `mailbox` counts messages waiting, `handled` those since it started, `restarts` those of this
+    child since its supervisor started, `hidden` the children left out.
+    """
 
     id: str
-    name: str | None
+    name: str
     kind: str
     cls: str
     state: str
@@ -31,60 +43,90 @@ class TreeNode:
     handled: int
     strategy: str | None = None
     children: tuple[TreeNode, ...] = ()
+    hidden: int = 0
 
 
-def snapshot(system: ActorSystem, root: Ref) -> TreeNode:
-    """The tree below `root`, at this instant."""
-    return _node(system, root, root.name or str(root.id), 0)
+def snapshot(
+    system: ActorSystem, root: Ref, *, children_max: int | None = CHILDREN_MAX
+) -> TreeNode:
+    """The tree below `root`, at this instant. `children_max` None shows all."""
+    assert root._actor.system is system, "a tree is of one system"
+    running = ChildState.RUNNING if root.is_alive() else ChildState.STOPPED
+    info = ChildInfo(root.name or str(root.id), root, "worker", running, 0)
+    return _node(info, children_max)
 
 
-def _node(system: ActorSystem, ref: Ref, id_: str, restarts: int) -> TreeNode:
+def _node(info: ChildInfo, children_max: int | None) -> TreeNode:
+    ref = info.ref
+    if ref is None:
+        return TreeNode(info.id, info.id, info.kind, "", info.state, info.restarts, 0.0, 0, 0)
     statistics = ref.statistics()
     actor = ref._actor
-    children: tuple[TreeNode, ...] = ()
-    strategy = None
+    strategy: str | None = None
+    infos: Iterator[ChildInfo] = iter(())
     if isinstance(actor, Supervisor):
-        strategy = actor.spec.strategy.value
-        children = tuple(_static_children(system, actor))
+        strategy, infos = actor.spec.strategy.value, actor.infos()
     elif isinstance(actor, DynamicSupervisor):
-        strategy = "one_for_one"
-        children = tuple(
-            _node(system, child, str(child.id), count) for child, count in actor.children().values()
-        )
+        strategy, infos = "one_for_one", actor.infos()
+    children = tuple(_node(child, children_max) for child in islice(infos, children_max))
+    hidden = sum(1 for _ in infos)
     return TreeNode(
-        id=id_, name=ref.name, kind="worker" if strategy is None else "supervisor",
-        cls=ref.actor_class.__name__, state=statistics.state, restarts=restarts,
-        age_s=round(statistics.age_s, 3), mailbox=statistics.mailbox, handled=statistics.handled,
-        strategy=strategy, children=children,
+        id=str(ref.id), name=ref.name or info.id,
+        kind="supervisor" if strategy is not None else info.kind,
+        cls=ref.actor_class.__name__, state=_state(info, statistics.state),
+        restarts=info.restarts, age_s=round(statistics.age_s, 3), mailbox=statistics.mailbox,
+        handled=statistics.handled, strategy=strategy, children=children, hidden=hidden,
     )  # fmt: skip
 
 
-def _static_children(system: ActorSystem, supervisor: Supervisor) -> Iterator[TreeNode]:
-    for info in supervisor.infos():
-        if info.ref is not None and info.ref.is_alive():
-            yield _node(system, info.ref, str(info.ref.id), info.restarts)
-        else:
-            yield TreeNode(info.id, info.id, info.kind, "", info.state, info.restarts, 0.0, 0, 0)
+def _state(info: ChildInfo, own: str) -> str:
+    """What its supervisor says of a child, unless the actor itself is past it."""
+    if info.state is not ChildState.RUNNING:
+        return info.state
+    match own:
+        case "new" | "starting" | "initialising":
+            return ChildState.STARTING
+        case "stopping":
+            return ChildState.STOPPING
+        case "dead":
+            return ChildState.ENDED
+        case _:
+            return ChildState.RUNNING
 
 
 def to_json(node: TreeNode) -> dict[str, Any]:
-    """As `/tree` shows it."""
+    """As `/tree` shows it: values that `json.dumps` takes."""
     fields: dict[str, Any] = {
         "id": node.id, "name": node.name, "kind": node.kind, "class": node.cls,
-        "state": node.state, "restarts": node.restarts, "age_s": node.age_s,
+        "state": str(node.state), "restarts": node.restarts, "age_s": node.age_s,
         "mailbox": node.mailbox, "handled": node.handled,
     }  # fmt: skip
     if node.strategy is not None:
         fields["strategy"] = node.strategy
+    if node.hidden:
+        fields["hidden"] = node.hidden
     fields["children"] = [to_json(child) for child in node.children]
     return fields
 
 
-def to_text(node: TreeNode, indent: str = "") -> str:
-    """One line for each actor, indented."""
-    strategy = f" {node.strategy}" if node.strategy else ""
-    line = f"{indent}{node.name or node.id} ({node.cls}{strategy}) {node.state}"
-    return "\n".join([line, *(to_text(child, indent + "  ") for child in node.children)])
+def to_text(node: TreeNode) -> str:
+    """One line for each actor, drawn as a tree."""
+    return "\n".join(_lines(node, "", ""))
+
+
+def _lines(node: TreeNode, first: str, rest: str) -> Iterator[str]:
+    details = " ".join(part for part in (node.cls, node.strategy, node.state) if part)
+    if node.restarts:
+        details += f", {node.restarts} restarts"
+    yield f"{first}{node.name} ({details})"
+    last = len(node.children) - 1
+    for index, child in enumerate(node.children):
+        is_last = index == last and not node.hidden
+        yield from _lines(
+            child, rest + ("└─ " if is_last else "├─ "), rest + ("   " if is_last else "│  ")
+        )
+    if node.hidden:
+        yield f"{rest}└─ … and {node.hidden} more"
 
 
 def to_dot(node: TreeNode) -> str:
@@ -92,7 +134,8 @@ def to_dot(node: TreeNode) -> str:
     lines = ["digraph tree {", "  node [shape=box];"]
 
     def walk(current: TreeNode, path: str) -> None:
-        label = f"{current.name or current.id}\\n{current.cls} {current.state}"
+        words = (current.name, current.cls, current.strategy, current.state)
+        label = "\\n".join(_escaped(word) for word in words if word)
         lines.append(f'  "{path}" [label="{label}"];')
         for index, child in enumerate(current.children):
             lines.append(f'  "{path}" -> "{path}.{index}";')
@@ -100,3 +143,8 @@ def to_dot(node: TreeNode) -> str:
 
     walk(node, "0")
     return "\n".join([*lines, "}"])
+
+
+def _escaped(text: str) -> str:
+    """User ids come from outside; a quote must not end the label."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

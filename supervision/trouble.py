@@ -1,8 +1,8 @@
 """What a dynamic supervisor remembers of a child that failed of late, and what it decides from it.
 
 Each child has its own restart window, unlike OTP's simple_one_for_one: one poisoned channel is
-*retired* alone, for a while, and the other hundred thousand do not notice. Nothing here knows a clock
-or a loop; `Troubles` forgets old failures as it goes, so it stays as small as the trouble.
+*retired* alone, for a while, and the other hundred thousand do not notice. Nothing here knows a
+clock or a loop; `Troubles` forgets old failures as it goes, so it stays as small as the trouble.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Troubles:
         self, name: str, spec: ChildSpec | None, backoff: Backoff, rng: random.Random,
         *, up_s: float, now_s: float, restarts: int = 0,
     ) -> tuple[Trouble, float]:  # fmt: skip
-        """A child ended abnormally after being up for `up_s` and `restarts` of them before. How long
-        until it may start again; it is `waiting` then, or `retired` if its window is full."""
+        """A child ended abnormally after being up for `up_s` and `restarts` of them before. How
+        long until it may start again; it is `waiting` then, or `retired` if its window is full."""
         trouble = self._by_name.pop(name, None) or Trouble(self._fresh)
         self._by_name[name] = trouble
         self.free(trouble)

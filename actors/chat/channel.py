@@ -23,9 +23,9 @@ from outcome import Error, Outcome, Value
 from actors.chat import journal
 from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
-from actors.chat.channel_delivery import cursor_event, head_event, runs, typing_event
+from actors.chat.channel_delivery import cursor_event, head_event, page_of, runs, typing_event
 from actors.chat.channel_draft import Draft
-from actors.chat.channel_loading import Relations, claim_thread, relations_of
+from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
 from actors.chat.channel_plan import (
     MaybeRepeat,
     NeedEvents,
@@ -35,13 +35,7 @@ from actors.chat.channel_plan import (
 )
 from actors.chat.channel_state import (
     ThreadState,
-    page_range,
-    shown_to,
     standing,
-)
-from actors.chat.commands import (
-    CreateGroup,
-    Send,
 )
 from actors.chat.messages import (
     Answer,
@@ -51,14 +45,11 @@ from actors.chat.messages import (
     Deliver,
     Hint,
     Mark,
-    NoPage,
-    Page,
     Post,
     ReadPage,
     Show,
     Typing,
     ViewChanged,
-    dm_members,
     session_name,
 )
 from actors.chat.services import JOURNAL, Services
@@ -70,14 +61,10 @@ from persistence.records import (
     Deposed,
     Event,
     Head,
-    Member,
     Projection,
     Repeated,
-    Role,
     Span,
     ThreadId,
-    ThreadKind,
-    ThreadMeta,
     UserId,
 )
 
@@ -234,31 +221,20 @@ class Channel(Actor):
     def _open(self, post: Post) -> None:
         """The thread's first post: its rows come before its first event, so that nobody can be
         sent something they cannot find. Without a head they are not shown."""
-        thread = self._state.thread
-        now_ms = self._services.wall_ms()
-        match post.command:
-            case CreateGroup(name, founders):
-                meta = ThreadMeta(thread, ThreadKind.GROUP, name, created_ms=now_ms)
-                members = tuple(
-                    Member(uid, Role.MEMBER if index else Role.OWNER, join_seq=1)
-                    for index, uid in enumerate(founders)
-                )
-            case Send(opens_dm=True) if post.caller.uid in dm_members(thread):
-                meta = ThreadMeta(thread, ThreadKind.DM, created_ms=now_ms)
-                members = tuple(Member(u, Role.MEMBER, join_seq=1) for u in dm_members(thread))
-            case _:
-                self._queue.popleft()
-                self._answer(post.caller, Refused(Code.NOT_FOUND, "thread: no such thread"))
-                self._pump()
-                return
+        projection = opening(post, self._state.thread, self._services.wall_ms())
+        if projection is None:
+            self._queue.popleft()
+            self._answer(post.caller, Refused(Code.NOT_FOUND, "thread: no such thread"))
+            self._pump()
+            return
 
         def projected(_: object) -> None:
-            self._state.meta = meta
-            self._state.members = {member.uid: member for member in members}
-            for member in members:
-                self._tell(member.uid, ViewChanged(thread))
+            self._state.meta = projection.meta
+            self._state.members = {member.uid: member for member in projection.members}
+            for uid in self._state.members:
+                self._tell(uid, ViewChanged(self._state.thread))
 
-        self._step(self._services.threads.project, Projection(meta, members), on_value=projected)
+        self._step(self._services.threads.project, projection, on_value=projected)
 
     def _plan(self) -> None:
         """Plan as many waiting posts as fit into one draft, and send it to the journal."""
@@ -504,27 +480,8 @@ class Channel(Actor):
     # ------------------------------------------------------------------ reading
 
     def _page(self, message: ReadPage) -> None:
-        """Answer a history page: from memory, or with the range the session may read."""
-        request = message.request
-        uid = request.caller.uid
-        span = self._state.span(uid)
-        if span is None:
-            refused = Refused(Code.NOT_FOUND, "thread: no such thread")
-            self._tell(uid, NoPage(request, refused))
-            return
-        head = self._state.head.seq if span.high is None else span.high
-        low, high, more = page_range(
-            span, head, request.limit,
-            before=request.before, after=request.after, around=request.around,
-        )  # fmt: skip
-        bodies: tuple[tuple[int, bytes], ...] | None = None
-        if low > high:
-            bodies = ()
-        elif low >= self._state.low:
-            first = self._state.low
-            recent = self._state.recent[low - first : high - first + 1]
-            bodies = tuple((event.seq, shown_to(event, uid)) for event in recent)
-        self._tell(uid, Page(request, low, high, head, more, bodies))
+        uid = message.request.caller.uid
+        self._tell(uid, page_of(self._state, message.request))
 
     def statistics(self) -> dict[str, float]:
         """Live state for the tree and for logs: never a message body."""

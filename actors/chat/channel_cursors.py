@@ -42,8 +42,8 @@ def cursor_of(state: ThreadState, mark: Mark) -> Cursor | NeedCount | Refused:
 
 @dataclass(slots=True)
 class CursorBook:
-    """`dirty` cursors are not durable yet; `unshown` ones (with the device that moved them) were not
-    shown to others yet; a flush is `due` when somebody awaits it or time is up."""
+    """`dirty` cursors are not durable yet; `unshown` ones (with the device that moved them) were
+    not shown to others yet; a flush is `due` when somebody awaits it or time is up."""
 
     dirty: dict[UserId, Cursor] = field(default_factory=dict)
     unshown: dict[UserId, int] = field(default_factory=dict)

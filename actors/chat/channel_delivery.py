@@ -1,4 +1,4 @@
-"""What a thread's members are told: durable events in runs of one audience, and state events.
+"""What a thread's members are told: events in runs of one audience, state events, history pages.
 
 The acting device finds the `ok` in the place of its event; every other device of every member, the
 actor's included, gets the event (PROTOCOL.md §4.3).
@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from actors.chat.answers import Code, Refused
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_plan import Settled, Written
-from actors.chat.messages import OWN_CID_PREFIX, Published
+from actors.chat.channel_state import ThreadState, page_range, shown_to
+from actors.chat.messages import OWN_CID_PREFIX, History, NoPage, Page, Published
 from persistence.records import Cursor, Head, ThreadId, UserId
 
 
@@ -53,3 +55,27 @@ def cursor_event(thread: ThreadId, uid: UserId, cursor: Cursor) -> bytes:
 
 def typing_event(thread: ThreadId, uid: UserId, *, on: bool) -> bytes:
     return msgspec.json.encode({"e": "typing", "thread": thread, "user": uid, "on": on})
+
+
+def page_of(state: ThreadState, request: History) -> Page | NoPage:
+    """A history page: from memory, or the range of seqs the session may read from the store."""
+    uid = request.caller.uid
+    span = state.span(uid)
+    if span is None:
+        return NoPage(request, Refused(Code.NOT_FOUND, "thread: no such thread"))
+    head = state.head.seq if span.high is None else span.high
+    low, high, more = page_range(
+        span,
+        head,
+        request.limit,
+        before=request.before,
+        after=request.after,
+        around=request.around,
+    )
+    bodies: tuple[tuple[int, bytes], ...] | None = None
+    if low > high:
+        bodies = ()
+    elif low >= state.low:
+        recent = state.recent[low - state.low : high - state.low + 1]
+        bodies = tuple((event.seq, shown_to(event, uid)) for event in recent)
+    return Page(request, low, high, head, more, bodies)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from actors.chat.channel_state import RECENT_EVENTS_MAX, ThreadState, replay
-from actors.chat.messages import dm_members
+from actors.chat.commands import CreateGroup, Send
+from actors.chat.messages import Post, dm_members
 from actors.chat.privacy import receipts_shown
 from actors.chat.services import Services
-from persistence.records import Projection, Span, ThreadId
+from persistence.records import Member, Projection, Role, Span, ThreadId, ThreadKind, ThreadMeta
 
 REPLAY_EVENTS_MAX = 1000
 """Events read at a time when the thread tables lag behind the log."""
@@ -65,3 +66,18 @@ async def relations_of(services: Services, thread: ThreadId) -> Relations:
     relations = await services.contacts.relations(users[0], users[1:])
     shown = await receipts_shown(services, users[0], users[1])
     return Relations(relations[users[1]].blocked, shown)
+
+
+def opening(post: Post, thread: ThreadId, now_ms: int) -> Projection | None:
+    """The thread's rows as its first post makes them; None if the post cannot be a first one."""
+    uid = post.caller.uid
+    match post.command:
+        case CreateGroup(name, founders):
+            meta = ThreadMeta(thread, ThreadKind.GROUP, name, created_ms=now_ms)
+            others = (Member(other, Role.MEMBER, join_seq=1) for other in founders if other != uid)
+            return Projection(meta, (Member(uid, Role.OWNER, join_seq=1), *others))
+        case Send(opens_dm=True) if uid in dm_members(thread):
+            meta = ThreadMeta(thread, ThreadKind.DM, created_ms=now_ms)
+            members = (Member(each, Role.MEMBER, join_seq=1) for each in dm_members(thread))
+            return Projection(meta, tuple(members))
+    return None

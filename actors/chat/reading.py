@@ -39,7 +39,8 @@ NOT_FOUND = Refused(Code.NOT_FOUND, "thread: no such thread")
 
 
 class Line:
-    """One thread in a user's list: membership, log summary, and where the user's view of it ends."""
+    """One thread in a user's list: membership, log summary, and where the user's view of it
+    ends."""
 
     __slots__ = ("head", "membership", "summary")
 
@@ -307,11 +308,8 @@ async def recent_heads(
 ) -> list[tuple[ThreadId, bytes]]:
     """`head` events of the threads that moved since `since_ms`: for devices whose session died."""
     found = await lines(services, uid, await services.threads.memberships(uid))
-    heads = []
-    for line in found:
-        if line.head.ts_ms >= since_ms:
-            heads.append((line.thread, head_event(line.thread, line.head)))
-    return heads
+    moved = [line for line in found if line.head.ts_ms >= since_ms]
+    return [(line.thread, head_event(line.thread, line.head)) for line in moved]
 
 
 # ---------------------------------------------------------------------------- people

@@ -89,7 +89,7 @@ class _Idle:
 
 
 class Session(Actor):
-    """Named `session:<uid>`. Dynamic, transient; ends itself when no device was here for a while."""
+    """Named `session:<uid>`. Dynamic, transient; ends itself when no device came for a while."""
 
     def __init__(self, uid: UserId, services: Services) -> None:
         super().__init__()

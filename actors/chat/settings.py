@@ -1,5 +1,5 @@
-"""What a user changes for themselves alone: settings of a thread, messages deleted for them, and the
-reservation of a new group. Each function is one request; nothing here touches an actor's state.
+"""What a user changes for themselves alone: settings of a thread, messages deleted for them, and
+the reservation of a new group. Each function is one request; nothing here touches an actor's state.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """How actors live: spawn, send, ask, watch, end. Knows nothing of chat.
 
-Read `exits` and `links` for the rules, `actor` for a life, `system` for the loop that runs them.
+Read `exits` and `links` for the rules, `actor` for what a subclass writes, `cell` and `turns` for a
+life, `dispatcher` and `system` for the loop that runs them.
 """
 
 from actors.runtime.actor import Actor as Actor
-from actors.runtime.actor import TaskRef as TaskRef
 from actors.runtime.address import ActorId as ActorId
 from actors.runtime.address import Address as Address
+from actors.runtime.errors import ActorDied as ActorDied
 from actors.runtime.errors import AlreadyStarted as AlreadyStarted
 from actors.runtime.errors import CallError as CallError
 from actors.runtime.errors import CallingSelf as CallingSelf
@@ -14,6 +15,7 @@ from actors.runtime.errors import CallTimeout as CallTimeout
 from actors.runtime.errors import DeadlineExceeded as DeadlineExceeded
 from actors.runtime.errors import Ignore as Ignore
 from actors.runtime.errors import MailboxFull as MailboxFull
+from actors.runtime.errors import NoSystem as NoSystem
 from actors.runtime.errors import StartFailed as StartFailed
 from actors.runtime.errors import WouldBlock as WouldBlock
 from actors.runtime.exits import KILL as KILL
@@ -42,4 +44,5 @@ from actors.runtime.system import ActorSystem as ActorSystem
 from actors.runtime.system import Spawner as Spawner
 from actors.runtime.system import current_system as current_system
 from actors.runtime.system import open_system as open_system
+from actors.runtime.tasks import TaskRef as TaskRef
 from actors.runtime.timers import TimerRef as TimerRef

@@ -1,4 +1,5 @@
-"""How an actor is named: an id of its own, a name that outlives it, and which life of it this is."""
+"""How an actor is named: an id of its own, a name that outlives it, and which life of it this
+is."""
 
 from __future__ import annotations
 

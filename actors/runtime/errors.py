@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pykka
+
 from actors.runtime.exits import ExitReason, describe
 
 if TYPE_CHECKING:
@@ -20,6 +22,11 @@ class CallError(ActorError):
     def __init__(self, reason: ExitReason) -> None:
         super().__init__(describe(reason))
         self.reason = reason
+
+
+class ActorDied(CallError, pykka.ActorDeadError):
+    """The actor is dead: the reason it ended for, or `NOPROC` if it was dead before. Also pykka's
+    `ActorDeadError`, so that code written for pykka catches it."""
 
 
 class CallTimeout(CallError):
@@ -48,16 +55,21 @@ class AlreadyStarted(ActorError):
 
 
 class StartFailed(ActorError):
-    """The actor ended before it was ready."""
+    """The actor ended before it was ready. Raised by its `on_start`, it is the reason it ends
+    with."""
 
     def __init__(self, reason: ExitReason) -> None:
         super().__init__(describe(reason))
         self.reason = reason
 
 
-class Ignore(Exception):  # noqa: N818  (OTP's `ignore`: not an error)
+class Ignore(Exception):  # OTP's `ignore`: not an error
     """Raised by `on_start`: this actor is not needed now. Its start answers None."""
 
 
 class WouldBlock(ActorError):
     """A blocking call was made inside the loop, where it could never return."""
+
+
+class NoSystem(ActorError, LookupError):
+    """There is no running actor system here."""

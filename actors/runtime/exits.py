@@ -1,9 +1,9 @@
 """Why an actor ended, as data.
 
-OTP's vocabulary: an actor that ends with `Normal` or `Shutdown` ended as intended; everything else
-is abnormal and makes supervisors act. Reasons travel to monitors and links, into events and logs, so
-they hold text, never a live traceback: an exception's frames would keep the dead actor's memory
-alive (and show what was in it).
+OTP's vocabulary: an actor that ends with `Normal` or `Shutdown` ended as intended; everything
+else is abnormal and makes supervisors act. Reasons travel to monitors and links, into events and
+logs, so they hold text, never a live traceback: an exception's frames would keep the dead actor's
+memory alive (and show what was in it).
 """
 
 from __future__ import annotations
@@ -65,9 +65,20 @@ ExitReason = Normal | Shutdown | Killed | NoProcess | Crash | Custom
 
 
 def crash(error: BaseException) -> Crash:
-    """The reason for an exception, detached from it."""
-    text = "".join(traceback.format_exception(error))
-    return Crash(type(error).__qualname__, str(error), text)
+    """The reason for an exception, detached from it. Never raises, whatever the exception does."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001  (formatting runs the exception's own code)
+        text = "(the traceback could not be formatted)"
+    return Crash(type(error).__qualname__, _text(error), text)
+
+
+def _text(value: object) -> str:
+    """`str(value)`, which is foreign code: a broken one must not end more than its own actor."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  (any failure of foreign code gives the same answer)
+        return f"<unprintable {type(value).__qualname__}>"
 
 
 def is_abnormal(reason: ExitReason) -> bool:
@@ -83,7 +94,7 @@ def describe(reason: ExitReason) -> str:
         case Shutdown(None):
             return "shutdown"
         case Shutdown(detail):
-            return f"shutdown: {detail}"
+            return f"shutdown: {_text(detail)}"
         case Killed():
             return "killed"
         case NoProcess():
@@ -91,4 +102,4 @@ def describe(reason: ExitReason) -> str:
         case Crash(error, message):
             return f"{error}: {message}" if message else error
         case Custom(value):
-            return str(value)
+            return _text(value)

@@ -1,8 +1,10 @@
-"""Answers: pykka's future on trio, and the slot a server fills.
+"""Answers: what an asker waits for, and the slot a server fills.
 
-A `Future` may be awaited on trio, or waited for by a thread outside the loop; inside the loop a
-blocking `get` of an answer that is not there yet raises `WouldBlock` instead of deadlocking. It is
-set once; a second or late answer is dropped and counted by the system.
+Two kinds. `Reply` is what `await ref.call()` waits on: a few machine words, one task parked on
+it, the loop's thread only. `Future` is pykka's: any number of waiters, on trio or in threads
+outside the loop; inside the loop a blocking `get` of an answer that is not there raises
+`WouldBlock` instead of deadlocking. Both are set once; a second or late answer is dropped and
+counted by the system.
 """
 
 from __future__ import annotations
@@ -11,29 +13,73 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Generator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pykka
 import trio
 
-from actors.runtime.errors import WouldBlock
+from actors.runtime.errors import CallTimeout, WouldBlock
+from actors.runtime.exits import Custom
 
 if TYPE_CHECKING:
-    from actors.runtime.system import ActorSystem
+    from actors.runtime.cell import Cell
 
 T = TypeVar("T")
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+class Answer(Protocol):
+    """Where an answer goes."""
+
+    def resolve(self, value: Any, error: BaseException | None) -> bool:
+        """Give the answer; False if it is too late: there was one, or nobody waits any more."""
+
+
+class Reply:
+    """The answer to one `call`. Only its caller waits, once."""
+
+    __slots__ = ("_error", "_is_done", "_task", "_value")
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self._task: trio.lowlevel.Task | None = None
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def resolve(self, value: Any, error: BaseException | None) -> bool:
+        if self._is_done:
+            return False
+        self._is_done, self._value, self._error = True, value, error
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+        return True
+
+    async def wait(self, timeout_s: float) -> Any:
+        """The answer. Raises `CallTimeout`; then, or when cancelled, a later answer is late."""
+        with trio.move_on_after(timeout_s):
+            try:
+                if not self._is_done:
+                    self._task = trio.lowlevel.current_task()
+                    await trio.lowlevel.wait_task_rescheduled(self._abort)
+            except trio.Cancelled:
+                self._is_done = True
+                raise
+            if self._error is not None:
+                raise self._error
+            return self._value
+        raise CallTimeout(Custom("timeout"))
+
+    def _abort(self, _raise_cancel: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class Future(pykka.Future[T]):
-    """One answer. Created inside a system it knows its loop; elsewhere it is a plain thread future."""
+    """One answer, for anybody who wants to wait for it."""
 
-    def __init__(self, system: ActorSystem | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._system = system
-        self._done = False
+        self._is_done = False
         self._value: Any = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[], None]] | None = None
@@ -54,9 +100,9 @@ class Future(pykka.Future[T]):
     def resolve(self, value: Any, error: BaseException | None) -> bool:
         """Set the answer; False if there was one."""
         with self._lock:
-            if self._done or self._get_hook is not None:
+            if self._is_done or self._get_hook is not None:
                 return False
-            self._value, self._error, self._done = value, error, True
+            self._value, self._error, self._is_done = value, error, True
             callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback()
@@ -64,14 +110,17 @@ class Future(pykka.Future[T]):
 
     # ------------------------------------------------------------------ getting
 
+    @property
+    def error(self) -> BaseException | None:
+        """What the answer raises, if it is there and does."""
+        return self._error
+
     def get(self, *, timeout: float | None = None) -> T:
         """The answer, blocking a thread outside the loop until it is there."""
-        try:
+        if self._get_hook is not None:
             return super().get(timeout=timeout)
-        except NotImplementedError:
-            pass
-        if not self._done:
-            if _in_loop():
+        if not self._is_done:
+            if in_loop():
                 raise WouldBlock(
                     "a blocking get() inside the loop would wait for ever: await the future instead"
                 )
@@ -85,7 +134,7 @@ class Future(pykka.Future[T]):
         """The answer. Cancelling the wait leaves the future as it is."""
         if self._get_hook is not None:
             return await trio.to_thread.run_sync(self.get, abandon_on_cancel=True)
-        if not self._done:
+        if not self._is_done:
             ready = trio.Event()
             token = trio.lowlevel.current_trio_token()
             thread = threading.get_ident()
@@ -106,7 +155,7 @@ class Future(pykka.Future[T]):
     def on_done(self, callback: Callable[[], None]) -> None:
         """Call back once the answer is there, perhaps at once, in whichever thread sets it."""
         with self._lock:
-            if not self._done:
+            if not self._is_done:
                 if self._callbacks is None:
                     self._callbacks = []
                 self._callbacks.append(callback)
@@ -121,24 +170,36 @@ class Future(pykka.Future[T]):
 
 
 class ReplySlot:
-    """The right to answer one ask, once."""
+    """The right to answer one ask, once, from any thread. If the actor ends first, the asker gets
+    its exit reason."""
 
-    __slots__ = ("_future", "_system")
+    __slots__ = ("_answer", "_cell")
 
-    def __init__(self, future: Future[Any], system: ActorSystem) -> None:
-        self._future = future
-        self._system = system
+    def __init__(self, answer: Answer, cell: Cell) -> None:
+        self._answer = answer
+        self._cell = cell
 
     def set(self, value: Any = None) -> None:
-        if not self._future.resolve(value, None):
-            self._system.late_replies += 1
+        self._resolve(value, None)
 
     def fail(self, error: BaseException) -> None:
-        if not self._future.resolve(None, error):
-            self._system.late_replies += 1
+        """Answer with an exception; the asker raises it."""
+        self._resolve(None, error)
+
+    def _resolve(self, value: Any, error: BaseException | None) -> None:
+        dispatcher = self._cell.dispatcher
+        if dispatcher.is_foreign_thread():
+            dispatcher.from_thread(self._resolve, value, error)
+            return
+        deferred = self._cell.extra.deferred if self._cell.extra is not None else None
+        if deferred is not None:
+            deferred.pop(self._answer, None)
+        if not self._answer.resolve(value, error):
+            self._cell.system.late_replies += 1
 
 
-def _in_loop() -> bool:
+def in_loop() -> bool:
+    """Whether the running code is a trio task's."""
     try:
         trio.lowlevel.current_task()
     except RuntimeError:

@@ -1,8 +1,8 @@
 """Who is told when an actor ends: links and monitors, as one table of ids.
 
-Links are symmetric, at most one per pair, and idempotent. Monitors are one-way and stack: n calls, n
-messages. An exit goes in, the signals owed come out, and everything about the dead is forgotten
-(OTP's reference manual, *Processes*). Nothing is sent from here.
+Links are symmetric, at most one per pair, and idempotent. Monitors are one-way and stack: n
+calls, n messages. An exit goes in, the signals owed come out, and everything about the dead is
+forgotten (OTP's reference manual, *Processes*). Nothing is sent from here.
 """
 
 from __future__ import annotations

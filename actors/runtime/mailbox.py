@@ -12,11 +12,12 @@ lanes exist only while something is in them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from actors.runtime.futures import Future
+    from actors.runtime.futures import Answer
 
 
 class Overflow(Enum):
@@ -33,11 +34,11 @@ class Overflow(Enum):
 class Ask:
     """A message whose sender awaits an answer."""
 
-    __slots__ = ("future", "message")
+    __slots__ = ("answer", "message")
 
-    def __init__(self, message: Any, future: Future[Any]) -> None:
+    def __init__(self, message: Any, answer: Answer) -> None:
         self.message = message
-        self.future = future
+        self.answer = answer
 
 
 class Mailbox:
@@ -83,6 +84,12 @@ class Mailbox:
         if not control:
             self.control = None
         return item
+
+    def drop_control(self, is_dropped: Callable[[Any], bool]) -> None:
+        """Take some items out of the control lane."""
+        if self.control is not None:
+            left = deque(item for item in self.control if not is_dropped(item))
+            self.control = left or None
 
     def drain(self) -> list[Any]:
         """Everything still in the traffic lane; the mailbox is empty afterwards."""

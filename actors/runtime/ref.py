@@ -1,157 +1,177 @@
 """A handle on one incarnation of an actor: send, ask, watch, end.
 
 `Ref` is pykka's `ActorRef` with OTP's additions. It may be used from any thread for sending and
-asking; what returns something awaitable belongs to the loop.
+asking; what returns something awaitable belongs to the loop. It outlives the actor, and then holds
+only its id, its name and why it ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pykka
 import trio
 from pykka.messages import _ActorStop
 
 from actors.runtime.address import ActorId
-from actors.runtime.errors import CallError, CallingSelf, CallTimeout, WouldBlock
+from actors.runtime.errors import ActorDied, CallingSelf, WouldBlock
 from actors.runtime.exits import NOPROC, Custom, ExitReason, Kill
-from actors.runtime.futures import Future, _in_loop
+from actors.runtime.futures import Future, Reply, in_loop
 from actors.runtime.mailbox import Ask
 
 if TYPE_CHECKING:
     from actors.runtime.actor import Actor
+    from actors.runtime.cell import Cell
 
 CALL_DEADLINE_S = 5.0
 """OTP's default for `gen_server:call`."""
 
-A = TypeVar("A", bound="Actor")
+ExitCallback: TypeAlias = "Callable[[Ref, ExitReason], None]"
 
 
 @dataclass(frozen=True, slots=True)
 class ActorStatistics:
-    """`mailbox` messages waiting, `handled` since the start, `age_s` since then, and the `state`:
-    starting, running, stopping or dead."""
+    """`mailbox` messages waiting, `handled` since the start, `age_s` since then, the `state`
+    (starting, running, stopping or dead), and `started_s` in loop time."""
 
     mailbox: int
     handled: int
     age_s: float
     state: str
+    started_s: float = 0.0
 
 
 class _Stopped:
     """pykka's `actor_stopped`, without an event per actor."""
 
-    __slots__ = ("_actor",)
+    __slots__ = ("_ref",)
 
-    def __init__(self, actor: Actor) -> None:
-        self._actor = actor
+    def __init__(self, ref: Ref) -> None:
+        self._ref = ref
 
     def is_set(self) -> bool:
-        return self._actor.is_dead
-
-    def set(self) -> None:
-        self._actor.stop()
+        return not self._ref.is_alive()
 
 
 class Ref(pykka.ActorRef[Any]):
     """One incarnation. Compares and hashes by identity."""
 
-    __slots__ = ("_actor", "actor_class", "id", "incarnation", "name")
+    __slots__ = ("_cell", "actor_class", "id", "incarnation", "name")
 
-    def __init__(self, actor: Actor, id_: ActorId, name: str | None, incarnation: int) -> None:
-        self._actor = actor
-        self.actor_class = type(actor)
+    def __init__(
+        self,
+        cell: Cell,
+        actor_class: type[Actor],
+        id_: ActorId,
+        name: str | None,
+        incarnation: int,
+    ) -> None:
+        # pykka's __init__ would make a weak reference and copy five attributes.
+        self._cell = cell
+        self.actor_class = actor_class
         self.id = id_
         self.name = name
         self.incarnation = incarnation
 
     @property
+    def _actor(self) -> Any:
+        """The actor itself, None once it is dead. For the runtime, supervisors and tests."""
+        return self._cell.actor
+
+    @property
+    def _actor_weakref(self) -> Callable[[], Any]:  # type: ignore[override]  # pykka's proxies call it
+        return lambda: self._cell.actor
+
+    @property
     def actor_urn(self) -> str:  # type: ignore[override]  # computed: most actors never need one
-        return f"urn:coppice:{self._actor.system.node}:{self.id}"
+        return f"urn:coppice:{self._cell.system.node}:{self.id}"
 
     @property
-    def actor_inbox(self) -> Any:  # type: ignore[override]
-        return self._actor.mailbox
+    def actor_inbox(self) -> Any:  # type: ignore[override]  # pykka stores it, we compute it
+        return self._cell.mailbox
 
     @property
-    def actor_stopped(self) -> Any:  # type: ignore[override]
-        return _Stopped(self._actor)
+    def actor_stopped(self) -> Any:  # type: ignore[override]  # pykka stores it, we compute it
+        return _Stopped(self)
 
     def __repr__(self) -> str:
-        return f"<Ref {self}>"
+        return f"<Ref {self} {self._cell.state.value}>"
 
     def __str__(self) -> str:
         label = f"{self.name}#{self.incarnation}" if self.name else str(self.id)
         return f"{self.actor_class.__name__} {label}"
 
     def is_alive(self) -> bool:
-        return not self._actor.is_dead
+        return not self._cell.is_dead
 
     # ------------------------------------------------------------------ sending
 
     def tell(self, message: Any) -> None:
-        """Send. Raises `ActorDeadError` to the dead, `MailboxFull` if the receiver refuses."""
-        if not self.is_alive():
-            self._actor.system.dead_letter(self, message)
-            raise pykka.ActorDeadError(f"{self} not found")
-        self._actor.accept(message)
+        """Send. Raises `ActorDied` (pykka's `ActorDeadError`) to the dead, `MailboxFull` if the
+        receiver refuses; from another thread neither, since it is not known yet."""
+        if not self._cell.accept(message):
+            raise self._cell.refusal()
 
     def cast(self, message: Any) -> bool:
-        """Send and never raise: False if the receiver is dead or refuses (a dead letter)."""
-        return self._actor.accept_quietly(message)
+        """Send and never raise: False if the receiver is dead or refuses (a dead letter). From
+        another thread always True."""
+        return self._cell.accept(message)
 
-    def ask(  # type: ignore[override]  # one signature for all of pykka's overloads
-        self, message: Any, *, block: bool = True, timeout: float | None = None
-    ) -> Any:
-        """pykka's ask. Inside the loop use `block=False` and await the future, or `call`."""
-        if block and _in_loop():
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """pykka's ask. Inside the loop use `block=False` and await the future, or `call`. A dead or
+        refusing receiver fails the future, with `ActorDied` or `MailboxFull`."""
+        if block and in_loop():
             raise WouldBlock("ask() blocks; inside the loop use ask(block=False) or `await call()`")
-        future: Future[Any] = Future(self._actor.system)
-        if not self.is_alive():
-            future.resolve(None, pykka.ActorDeadError(f"{self} not found"))
-        else:
-            self._actor.accept(Ask(message, future))
+        future: Future[Any] = Future()
+        self._cell.accept(Ask(message, future))
         return future.get(timeout=timeout) if block else future
 
     async def call(self, message: Any, *, timeout_s: float = CALL_DEADLINE_S) -> Any:
         """Ask and wait for the answer.
 
-        Raises `CallError` with `NOPROC` or the server's exit reason, `CallTimeout` when the deadline
-        passes, `CallingSelf`, or whatever exception the server answered with.
+        Raises `ActorDied` with `NOPROC` or the server's exit reason, `CallTimeout` when the
+        deadline passes, `CallingSelf` (all of them `CallError`), `MailboxFull`, or whatever
+        exception the server answered with. Cancelled or timed out, whether the server acts is
+        unknown.
         """
-        if self._actor.system.running is self._actor or self._actor.is_own_task():
+        cell = self._cell
+        if cell.is_handling_here():
             raise CallingSelf(Custom("calling_self"))
-        if not self.is_alive():
-            raise CallError(NOPROC)
-        future: Future[Any] = Future(self._actor.system)
-        self._actor.accept(Ask(message, future))
-        with trio.move_on_after(timeout_s):
-            return await future.wait()
-        raise CallTimeout(Custom("timeout"))
+        if cell.is_dead:
+            raise ActorDied(NOPROC)
+        reply = Reply()
+        cell.accept(Ask(message, reply))
+        return await reply.wait(timeout_s)
 
     def deliver_control(self, message: Any) -> None:
         """The runtime's own way in: before traffic, never refused."""
-        self._actor.accept_control(message)
+        self._cell.accept_control(message)
 
     # ------------------------------------------------------------------ ending
 
     def exit(self, reason: ExitReason | Kill, sender: Ref | None = None) -> None:
-        """Send an exit signal (OTP's `exit/2`); `KILL` cannot be trapped."""
-        self._actor.signal(reason, sender)
+        """Send an exit signal (OTP's `exit/2`) from `sender`, or from the actor whose code this is.
 
-    def stop(  # type: ignore[override]
-        self, *, block: bool = True, timeout: float | None = None
-    ) -> Any:
-        """pykka's stop: behind the messages already queued."""
-        if block and _in_loop():
+        `KILL` cannot be trapped. `NORMAL` ends only an actor that sends it to itself.
+        """
+        if sender is None:
+            dispatcher = self._cell.dispatcher
+            acting = None if dispatcher.is_foreign_thread() else dispatcher.acting()
+            sender = None if acting is None else acting.ref
+        self._cell.signal(reason, sender)
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """pykka's stop: behind the messages already queued. The answer comes when the actor has
+        ended: True, or False if it was dead before."""
+        if block and in_loop():
             raise WouldBlock("stop() blocks; inside the loop use stop(block=False)")
         future: Future[Any] = self.ask(_ActorStop(), block=False)
-        answer: Future[bool] = Future(self._actor.system)
+        answer: Future[bool] = Future()
 
         def done() -> None:
-            answer.resolve(future._error is None, None)
+            answer.resolve(future.error is None, None)
 
         future.on_done(done)
         return answer.get(timeout=timeout) if block else answer
@@ -164,22 +184,29 @@ class Ref(pykka.ActorRef[Any]):
             await ended.wait()
         finally:
             cancel()
-        return cast("ExitReason", self._actor.exit_reason)
+        return cast("ExitReason", self._cell.exit_reason)
 
-    def on_exit(self, callback: Callable[[Ref, ExitReason], None]) -> Callable[[], None]:
-        """Call back once, when the actor has ended and its name is free; at once if it has."""
-        return self._actor.add_exit_callback(callback)
+    def on_exit(self, callback: ExitCallback) -> Callable[[], None]:
+        """Call back once, when the actor has ended and its name is free; at once if it has. Call
+        the result to forget it."""
+        return self._cell.add_exit_callback(callback)
 
     # ------------------------------------------------------------------ looking
 
     @property
     def exit_reason(self) -> ExitReason | None:
-        return self._actor.exit_reason
+        """Why the actor ended; None while it lives."""
+        return self._cell.exit_reason
+
+    @property
+    def is_unwinding(self) -> bool:
+        """Dead, but code of its tasks still runs: for a moment, or because it cannot be killed."""
+        return self._cell.is_unwinding
 
     def statistics(self) -> ActorStatistics:
-        return self._actor.runtime_statistics()
+        return self._cell.statistics()
 
     def details(self) -> Any:
         """The actor's own `statistics()`, if it has any."""
-        own = getattr(self._actor, "statistics", None)
+        own = getattr(self._cell.actor, "statistics", None)
         return None if own is None else own()

@@ -11,6 +11,7 @@ from outcome import Outcome
 from actors.runtime.exits import ExitReason
 from actors.runtime.links import MonitorRef
 from actors.runtime.ref import Ref
+from actors.runtime.tasks import TaskRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """The supervisor asks a trapping actor to end, or has ended itself; `on_stop` runs."""
+    """The system, or the supervisor of a trapping actor, asks it to end; `on_stop` runs."""
 
     reason: ExitReason
 
@@ -42,6 +43,7 @@ class StopRequest:
 class Done:
     """A task of the actor has ended; `callback` gets the outcome in the actor's turn."""
 
+    task: TaskRef
     callback: Callable[[Any], None]
     result: Outcome[Any]
 

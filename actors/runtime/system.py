@@ -1,15 +1,14 @@
 """The actor system: one loop, one dispatcher, names, links, timers.
 
-The dispatcher is one trio task with a run queue of actors that have something to handle. It gives
-each a turn, and lets the loop look at its sockets after a bounded number of messages. When nothing
-is to do it parks, and costs nothing.
+Everything an actor needs from others is found here. The system itself decides little: it hands out
+ids, keeps the tables, and carries an end to those who asked to hear of it. Ends can set off further
+ends; they are carried out one after the other, never nested, so a chain of any length is safe.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -23,23 +22,37 @@ import trio
 
 from actors.runtime.actor import Actor
 from actors.runtime.address import ActorId
-from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, StartFailed
-from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason
+from actors.runtime.cell import Cell
+from actors.runtime.dispatcher import Dispatcher
+from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, NoSystem, StartFailed
+from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash
 from actors.runtime.links import LinkTable, MonitorRef
 from actors.runtime.mailbox import Ask
 from actors.runtime.ref import Ref
-from actors.runtime.registry import Registry
+from actors.runtime.registry import NameUp, Registry
 from actors.runtime.signals import Down
+from actors.runtime.tasks import UNWIND_S, acting
 from actors.runtime.timers import Timers
-from actors.runtime.tracing import DeadLetter, Event, EventStream, Exited, Started
+from actors.runtime.tracing import (
+    DeadLetter,
+    Event,
+    EventStream,
+    Exited,
+    Listener,
+    Started,
+    TaskFailed,
+    Unkillable,
+)
+from actors.runtime.turns import turn
 
 logger = logging.getLogger("actors")
 
-SLICE_MESSAGES_MAX = 512
-"""Messages handled before the loop gets to its sockets: about a millisecond."""
-
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 5.0
+"""How long an actor that was asked to stop may take before it is killed."""
+
+IGNORED = Custom("ignore")
+"""What `when_started` hears of an actor that was not needed."""
 
 _system: ContextVar[ActorSystem] = ContextVar("actor_system")
 
@@ -73,20 +86,19 @@ class ActorSystem:
         self.nursery = nursery
         self.rng = rng
         self.node = node
+        self.dispatcher = Dispatcher()
         self.links = LinkTable()
         self.timers = Timers()
         self.events = EventStream()
-        self.running: Actor | None = None
         self.late_replies = 0
         self.dead_letters = 0
         self._registry = Registry()
-        self._refs: dict[int, Ref] = {}
+        self._cells: dict[int, Cell] = {}
         self._ids = count(1)
-        self._queue: deque[Actor] = deque()
-        self._parked: trio.lowlevel.Task | None = None
-        self._thread = threading.get_ident()
-        self._token = trio.lowlevel.current_trio_token()
         self._starting: dict[int, Callable[[ExitReason | None], None]] = {}
+        self._signals: deque[tuple[Cell, ExitReason, Ref]] = deque()
+        self._is_signalling = False
+        self._is_closed = False
         self.names: Mapping[str, Ref] = self._registry.names
 
     # ------------------------------------------------------------------ starting
@@ -103,34 +115,54 @@ class ActorSystem:
     ) -> Ref:
         """Make an actor and give it its name at once; its `on_start` runs in its first turn.
 
-        `link_to` and `monitor_by` take effect before it can end. Raises `AlreadyStarted` if the name
-        is taken, and whatever the constructor raises.
+        `link_to` and `monitor_by` take effect before it can end; a dead `link_to` ends it with
+        `NOPROC`. Raises `AlreadyStarted` if the name is taken, `NoSystem` once the system has
+        ended, and whatever the constructor raises; nothing is left behind then.
         """
-        if name is not None and name in self._registry.names:
-            raise AlreadyStarted(self._registry.names[name])
-        made = actor(*args, **kwargs)
+        if self._is_closed:
+            raise NoSystem("the actor system has ended")
+        self._check_free(name)
         incarnation = 1 if name is None else self._registry.next_incarnation(name)
-        ref = Ref(made, ActorId(next(self._ids)), name, incarnation)
-        self._refs[ref.id] = ref
+        cell = Cell(self, actor, ActorId(next(self._ids)), name, incarnation, supervisor)
+        self._construct(cell, actor, args, kwargs)
+        ref = cell.ref
+        self._cells[ref.id] = cell
         if name is not None:
             self._registry.bind(name, ref)
-        if supervisor is not None:
-            made._actor_own["supervisor"] = supervisor
-        if link_to is not None:
-            self.links.link(ref.id, link_to.id)
-        if monitor_by is not None:
-            self.links.monitor(monitor_by.id, ref.id)
-        made.bind(self, ref)
         if actor.pykka_registry:
             pykka.ActorRegistry.register(ref)
+        if monitor_by is not None:
+            self.monitor(monitor_by, ref)
+        if link_to is not None:
+            cell.actor.link(link_to)
+        self.dispatcher.schedule(cell)
         return ref
+
+    def _check_free(self, name: str | None) -> None:
+        if name is not None and name in self._registry.names:
+            raise AlreadyStarted(self._registry.names[name])
+
+    def _construct(
+        self, cell: Cell, actor: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Make the object. Its cell is there before `__init__`, which may use `ref`, `system`."""
+        try:
+            made = actor.__new__(actor, *args, **kwargs)
+            made._actor_cell = cell
+            cell.actor = made
+            made.__init__(*args, **kwargs)  # type: ignore[misc]  # its class is known exactly
+            self._check_free(cell.ref.name)  # the constructor may have started one
+        except BaseException as error:
+            cell.bury(crash(error))
+            self.links.exited(cell.ref.id)
+            raise
 
     async def start(
         self, actor: type[Actor], *args: Any, timeout_s: float = START_DEADLINE_S, **options: Any
     ) -> Ref | None:
         """Spawn and wait until the actor is ready. None if it is not needed (`Ignore`).
 
-        Raises `StartFailed`; nothing is left behind then.
+        Raises `StartFailed`. Then, and when cancelled, nothing is left behind.
         """
         ref = self.spawn(actor, *args, **options)
         ended = trio.Event()
@@ -141,21 +173,30 @@ class ActorSystem:
             ended.set()
 
         self._starting[ref.id] = started
-        with trio.move_on_after(timeout_s):
-            await ended.wait()
+        try:
+            with trio.move_on_after(timeout_s):
+                await ended.wait()
+        finally:
+            if not outcome:
+                self._starting.pop(ref.id, None)
+                ref.exit(KILL)
         if not outcome:
-            ref.exit(KILL)
             raise StartFailed(Custom("timeout"))
         if outcome[0] is None:
             return ref
-        if outcome[0] == Custom("ignore"):
+        if outcome[0] is IGNORED:
             return None
         raise StartFailed(outcome[0])
 
     def when_started(self, ref: Ref, callback: Callable[[ExitReason | None], None]) -> None:
         """Call back once, when a spawned actor is ready (None) or ended before (its reason;
-        `Custom("ignore")` if it was not needed)."""
-        self._starting[ref.id] = callback
+        `Custom("ignore")` if it was not needed). At once, if that has happened already."""
+        if ref.exit_reason is not None:
+            callback(ref.exit_reason)
+        elif ref._cell.has_started:
+            callback(None)
+        else:
+            self._starting[ref.id] = callback
 
     # ------------------------------------------------------------------ names, links
 
@@ -164,7 +205,10 @@ class ActorSystem:
 
     def watch_name(self, name: str, watcher: Ref) -> None:
         """Send `watcher` a `NameUp` when an actor of this name is ready; at once if one is."""
-        self._registry.watch(name, watcher)
+        if watcher.is_alive():
+            ref = self._registry.watch(name, watcher)
+            if ref is not None:
+                watcher.deliver_control(NameUp(name, ref))
 
     def unwatch_name(self, name: str, watcher: Ref) -> None:
         self._registry.unwatch(name, watcher)
@@ -173,35 +217,40 @@ class ActorSystem:
         return self._registry.is_ready(name)
 
     async def wait_name(self, name: str, timeout_s: float) -> Ref:
-        """The actor of this name, once it is ready; for code that is no actor."""
+        """The actor of this name, once it is ready; for code that is no actor. Raises
+        `DeadlineExceeded`."""
         with trio.move_on_after(timeout_s):
-            while not self._registry.is_ready(name):
-                await self._name_ready(name)
-            return self._registry.names[name]
+            while True:
+                up = trio.Event()
+                told: Callable[[Ref], None] = lambda _ref, up=up: up.set()  # type: ignore[misc]  # noqa: E731
+                ref = self._registry.watch(name, told)
+                if ref is not None:
+                    return ref
+                try:
+                    await up.wait()
+                finally:
+                    self._registry.unwatch(name, told)
         raise DeadlineExceeded(f"{name} was not ready within {timeout_s} s")
 
-    async def _name_ready(self, name: str) -> None:
-        up = trio.Event()
-        cancel = self.events.subscribe(
-            lambda event: up.set() if isinstance(event, Started) and event.name == name else None
-        )
-        try:
-            if not self._registry.is_ready(name):
-                await up.wait()
-        finally:
-            cancel()
-
     def monitor(self, watcher: Ref, watched: Ref) -> MonitorRef:
+        """`watcher` hears `Down` when `watched` ends; at once, with `NOPROC`, if it is dead."""
         monitor = self.links.monitor(watcher.id, watched.id)
-        if not watched.is_alive():
+        if not watcher.is_alive():
             self.links.demonitor(monitor)
-            reason = watched.exit_reason or NOPROC
-            watcher.deliver_control(Down(monitor, watched, watched.name, reason))
+        elif not watched.is_alive():
+            self.links.demonitor(monitor)
+            watcher.deliver_control(Down(monitor, watched, watched.name, NOPROC))
         return monitor
+
+    def unlink(self, cell: Cell, ref: Ref) -> None:
+        """Undo a link, and drop its signal if that is on its way (OTP's X1)."""
+        self.links.unlink(cell.ref.id, ref.id)
+        for signal in [s for s in self._signals if s[0] is cell and s[2] is ref]:
+            self._signals.remove(signal)
 
     def actors(self) -> Iterator[Ref]:
         """Every living actor."""
-        return iter(list(self._refs.values()))
+        return iter([cell.ref for cell in self._cells.values()])
 
     def find(self, name_or_id: str | int) -> Ref | None:
         """A living actor by name or id."""
@@ -210,89 +259,72 @@ class ActorSystem:
             if found is not None or not name_or_id.isdigit():
                 return found
             name_or_id = int(name_or_id)
-        return self._refs.get(name_or_id)
-
-    # ------------------------------------------------------------------ dispatching
-
-    def schedule(self, actor: Actor) -> None:
-        """Give this actor a turn soon."""
-        if not actor._actor_scheduled:
-            actor._actor_scheduled = True
-            self._queue.append(actor)
-            if self._parked is not None:
-                trio.lowlevel.reschedule(self._parked)
-                self._parked = None
-
-    async def dispatch(self) -> None:
-        """The dispatcher, for ever."""
-        queue = self._queue
-        while True:
-            handled = 0
-            while queue:
-                handled += queue.popleft().turn()
-                if handled >= SLICE_MESSAGES_MAX:
-                    handled = 0
-                    await trio.lowlevel.checkpoint()
-            if not queue:
-                await self._park()
-
-    async def _park(self) -> None:
-        self._parked = trio.lowlevel.current_task()
-
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            self._parked = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    def is_foreign_thread(self) -> bool:
-        return threading.get_ident() != self._thread
-
-    def from_thread(self, function: Callable[..., Any], *args: Any) -> None:
-        """Call something in the loop, soon. After the loop's end it is a dead letter."""
-        try:
-            self._token.run_sync_soon(function, *args)
-        except trio.RunFinishedError:
-            self.dead_letters += 1
+        cell = self._cells.get(name_or_id)
+        return None if cell is None else cell.ref
 
     # ------------------------------------------------------------------ what actors report
 
-    def ready(self, actor: Actor) -> None:
-        ref = actor.ref
+    def ready(self, cell: Cell) -> None:
+        """`on_start` has succeeded."""
+        ref = cell.ref
         started = self._starting.pop(ref.id, None)
         if self.events.is_heard:
             self.events.emit(Started(*self._origin(ref)))
         if ref.name is not None:
-            self._registry.ready(ref.name)
+            for watcher in self._registry.ready(ref.name):
+                if isinstance(watcher, Ref):
+                    watcher.deliver_control(NameUp(ref.name, ref))
+                else:
+                    watcher(ref)
         if started is not None:
-            started(None)
+            self.contain(started, None)
 
-    def release(self, actor: Actor, *, forget: bool) -> None:
+    def release(self, cell: Cell) -> None:
         """The dead actor's name is free from here on."""
-        ref = actor.ref
-        self._refs.pop(ref.id, None)
-        if ref.name is not None:
-            self._registry.release(ref.name, ref, forget=forget)
-        if actor.pykka_registry:
-            pykka.ActorRegistry.unregister(ref)
+        if self._cells.pop(cell.ref.id, None) is not None:
+            self._registry.release(cell.ref)
+            if cell.ref.actor_class.pykka_registry:
+                pykka.ActorRegistry.unregister(cell.ref)
 
-    def exited(self, actor: Actor, reason: ExitReason, *, ignored: bool) -> None:
-        """Tell everyone who asked."""
-        ref = actor.ref
+    def exited(self, cell: Cell, reason: ExitReason, *, is_ignored: bool) -> None:
+        """Tell everyone who asked. Signals go out in the order of the ends that caused them."""
+        ref = cell.ref
         started = self._starting.pop(ref.id, None)
         if self.events.is_heard:
             self.events.emit(Exited(*self._origin(ref), reason))
         owed = self.links.exited(ref.id)
         for monitor in owed.monitors:
-            watcher = self._refs.get(monitor.watcher)
+            watcher = self._cells.get(monitor.watcher)
             if watcher is not None:
-                watcher.deliver_control(Down(monitor, ref, ref.name, reason))
+                watcher.accept_control(Down(monitor, ref, ref.name, reason))
         for other in owed.linked:
-            linked = self._refs.get(other)
+            linked = self._cells.get(other)
             if linked is not None:
-                linked.exit(reason, ref)
+                self._signals.append((linked, reason, ref))
         if started is not None:
-            started(Custom("ignore") if ignored else reason)
+            self.contain(started, IGNORED if is_ignored else reason)
+        self._send_signals()
+
+    def _send_signals(self) -> None:
+        if self._is_signalling:
+            return
+        self._is_signalling = True
+        try:
+            while self._signals:
+                linked, reason, sender = self._signals.popleft()
+                linked.signal(reason, sender)
+        finally:
+            self._is_signalling = False
+
+    def watch_unwinding(self, cell: Cell) -> None:
+        """A dead actor's tasks were cancelled: report it if they do not end."""
+
+        def look() -> None:
+            if cell.is_unwinding:
+                logger.error("%s is dead, but its code does not end", cell.ref)
+                self.emit(Unkillable, cell.ref)
+
+        self.timers.call_after(UNWIND_S, look)
 
     def dead_letter(self, ref: Ref, message: Any) -> None:
         self.dead_letters += 1
@@ -308,9 +340,9 @@ class ActorSystem:
     def _origin(self, ref: Ref) -> tuple[float, int, str | None, int, str]:
         return (trio.current_time(), ref.id, ref.name, ref.incarnation, ref.actor_class.__name__)
 
-    def log_crash(self, actor: Actor, error: BaseException) -> None:
+    def log_crash(self, ref: Ref, error: BaseException) -> None:
         """One log record for each crash. Tracebacks name code, never message contents."""
-        logger.error("%s crashed", actor, exc_info=error)
+        logger.error("%s crashed", ref, exc_info=error)
 
     def contain(self, function: Callable[..., Any], *args: Any) -> None:
         """Call somebody's callback; its failure is logged and hurts nobody."""
@@ -322,55 +354,93 @@ class ActorSystem:
     def spawn_task(
         self, work: Callable[..., Awaitable[None]], *args: Any, name: str = "task"
     ) -> None:
-        """Run a task beside the actors; if it fails, that is logged and nothing else ends."""
+        """Run a task beside the actors. If it fails that is logged, an event (`TaskFailed`), and
+        nothing else ends."""
 
         async def contained() -> None:
+            acting.set(None)
             try:
                 await work(*args)
             except trio.Cancelled:
                 raise
-            except Exception:
+            except Exception as error:
                 logger.exception("the task %s failed", name)
+                if self.events.is_heard:
+                    origin = (trio.current_time(), 0, name, 1, "task")
+                    self.events.emit(TaskFailed(*origin, crash(error)))
 
         self.nursery.start_soon(contained, name=name)
 
     # ------------------------------------------------------------------ stopping
 
     async def stop(self, ref: Ref, timeout_s: float = STOP_DEADLINE_S) -> ExitReason | None:
-        """Shut one actor down: ask, wait, kill."""
-        for reason in (SHUTDOWN, KILL):
-            ref.exit(reason, ref._actor._actor_supervisor)
-            with trio.move_on_after(timeout_s):
-                return await ref.wait_exit()
-        return None
+        """Shut one actor down: ask it to stop (through `on_stop`, before waiting traffic), wait,
+        kill. Why it ended. For code that is no actor; an actor stops itself with `self.stop`."""
+        ref._cell.request_stop(SHUTDOWN)
+        with trio.move_on_after(timeout_s):
+            return await ref.wait_exit()
+        ref.exit(KILL)
+        return ref.exit_reason
+
+    async def close(self, timeout_s: float = STOP_DEADLINE_S) -> None:
+        """Stop every actor that has no supervisor, youngest first; supervisors stop their own. What
+        has not ended by the deadline is killed."""
+        tops = [cell for cell in self._cells.values() if cell.supervisor is None]
+        for cell in reversed(tops):
+            cell.request_stop(SHUTDOWN)
+        with trio.move_on_after(timeout_s):
+            for cell in tops:
+                await cell.ref.wait_exit()
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """End everything at once; nothing starts any more."""
+        self._is_closed = True
+        for ref in self.actors():
+            ref.exit(KILL)
 
     def statistics(self) -> SystemStatistics:
         return SystemStatistics(
-            actors=len(self._refs), named=len(self.names), runnable=len(self._queue),
-            timers=len(self.timers), monitors=len(self.links), dead_letters=self.dead_letters,
+            actors=len(self._cells), named=len(self.names),
+            runnable=len(self.dispatcher.queue), timers=len(self.timers),
+            monitors=len(self.links), dead_letters=self.dead_letters,
             late_replies=self.late_replies,
         )  # fmt: skip
 
 
 def current_system() -> ActorSystem:
-    """The system of the running code."""
-    return _system.get()
+    """The system of the running code. Raises `NoSystem`."""
+    system = _system.get(None)
+    if system is None:
+        raise NoSystem("no actor system is open here: use `async with open_system()`")
+    return system
 
 
 @asynccontextmanager
 async def open_system(
-    rng: random.Random | None = None, node: str = "n1"
+    rng: random.Random | None = None, node: str = "n1", tracer: Listener | None = None
 ) -> AsyncIterator[ActorSystem]:
-    """A running system. On leaving, every actor still alive is ended (links first told)."""
+    """A running system. `tracer` hears every event from the first one on.
+
+    Leaving it stops every actor in order (`ActorSystem.close`); leaving it by an exception or a
+    cancellation kills them. An exception of the body comes out as it is, in no group.
+    """
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         system = ActorSystem(nursery, rng or random.Random(), node)
+        if tracer is not None:
+            system.events.subscribe(tracer)
         token = _system.set(system)
-        nursery.start_soon(system.dispatch)
-        nursery.start_soon(system.timers.run)
+        nursery.start_soon(system.dispatcher.run, turn, name="dispatcher")
+        nursery.start_soon(system.timers.run, name="timers")
         try:
             yield system
+            await system.close()
+        except Exception as error:  # noqa: BLE001  (raised again, outside of the nursery's group)
+            failure = error
         finally:
-            for ref in system.actors():
-                ref.exit(KILL)
+            system.kill_all()
             _system.reset(token)
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

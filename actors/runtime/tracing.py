@@ -17,7 +17,7 @@ logger = logging.getLogger("actors")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something about one actor: `at_s` is loop time, `id`, `name` and `incarnation` its address."""
+    """Something about one actor: `at_s` is loop time; `id`, `name`, `incarnation` its address."""
 
     at_s: float
     id: int
@@ -80,6 +80,13 @@ class Unkillable(Event):
     """The actor's code did not end after it was killed, and was left behind."""
 
 
+@dataclass(frozen=True, slots=True)
+class TaskFailed(Event):
+    """A background task (`name`, made by `spawn_task`) failed; nothing else ended. `id` is 0."""
+
+    reason: ExitReason
+
+
 Listener = Callable[[Event], None]
 
 
@@ -109,4 +116,5 @@ class EventStream:
                 listener(event)
             except Exception:
                 logger.exception("an event listener failed and was detached")
-                self._listeners.remove(listener)
+                if listener in self._listeners:
+                    self._listeners.remove(listener)

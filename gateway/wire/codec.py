@@ -38,17 +38,17 @@ class WireError(Exception):
         self.id = id
 
 
-class Malformed(WireError):  # noqa: N818 (says what the frame is)
+class Malformed(WireError):
     """Not one JSON object with a text `op` and, if any, an integer or text `id`."""
 
 
-class UnknownOp(WireError):  # noqa: N818
+class UnknownOp(WireError):
     """Well-formed, but the operation does not exist."""
 
     code = ErrorCode.UNKNOWN_OP
 
 
-class BadRequest(WireError):  # noqa: N818
+class BadRequest(WireError):
     """A known operation with a missing or unusable field; `msg` names it, as `field` does."""
 
     def __init__(self, msg: str, op: str, id: RequestId | None, field: str) -> None:  # noqa: A002

@@ -1,24 +1,28 @@
 """Numbered schema changes, applied once, in order, each in a transaction of its own.
 
-A table `migrations` remembers number, name and checksum of what was applied. An applied file that
-changed since, or one this program does not know, stops the start: a newer or foreign schema is
-nothing to guess about. The runner asks a database only for `execute` and a script in a transaction,
-so that every SQL engine can use it.
+Every engine has a folder of `NNNN_name.sql` files. Its database remembers in a table `migrations`
+the number, name and checksum of what was applied. An applied file that was edited since, or one
+that this program does not know, stops the start: a newer or foreign schema is nothing to guess
+about. Deciding what to apply is the same for every engine and is here; carrying it out is the
+adapter's, which knows how its database runs a script in a transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from persistence.errors import Corrupt
 
+FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file: `number` from its name's digits, `checksum` over its text."""
+    """One file: `number` from the digits of its name, `checksum` the SHA-256 of its text."""
 
     number: int
     name: str
@@ -26,40 +30,40 @@ class Migration:
     checksum: str
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A row of the `migrations` table."""
+
+    number: int
+    name: str
+    checksum: str
+
+
 def load(engine: str) -> tuple[Migration, ...]:
     """The migrations that ship for an engine, in order; their numbers are 1, 2, 3 …"""
-    folder = files("persistence.migrations") / engine
     found = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".sql"):
+    for entry in (files("persistence.migrations") / engine).iterdir():
+        match = FILE_NAME.fullmatch(entry.name)
+        if match is not None:
             script = entry.read_text("utf-8")
             checksum = hashlib.sha256(script.encode()).hexdigest()
-            found.append(Migration(int(entry.name[:4]), entry.name, script, checksum))
+            found.append(Migration(int(match[1]), entry.name, script, checksum))
+    found.sort(key=lambda migration: migration.number)
     assert [migration.number for migration in found] == list(range(1, len(found) + 1))
     return tuple(found)
 
 
-def pending(
-    known: Sequence[Migration], applied: Iterable[tuple[int, str, str]]
-) -> tuple[Migration, ...]:
-    """What is still to apply. `applied` are (number, name, checksum). Raises `Corrupt` when what was
-    applied is not a prefix of what is known."""
-    done = sorted(applied)
-    for number, name, checksum in done:
-        if number > len(known):
-            raise Corrupt(f"the schema is newer than this program: it has {name}")
-        if known[number - 1].checksum != checksum:
-            raise Corrupt(f"the migration {name} was applied with other contents")
+def pending(known: Sequence[Migration], applied: Iterable[Applied]) -> tuple[Migration, ...]:
+    """What is still to apply, in order.
+
+    Raises `Corrupt` when what was applied is not the beginning of what is known.
+    """
+    done = sorted(applied, key=lambda row: row.number)
+    for expected, row in enumerate(done, start=1):
+        if row.number > len(known):
+            raise Corrupt(f"the schema is newer than this program: it has {row.name}")
+        if row.number != expected:
+            raise Corrupt(f"migration {expected} was never applied, but {row.name} was")
+        if row.checksum != known[row.number - 1].checksum:
+            raise Corrupt(f"{row.name} was applied with other contents than this program has")
     return tuple(known[len(done) :])
-
-
-def apply(
-    known: Sequence[Migration],
-    applied: Iterable[tuple[int, str, str]],
-    run: Callable[[Migration], None],
-) -> int:
-    """Run what is pending, in order; how many that were."""
-    todo = pending(known, applied)
-    for migration in todo:
-        run(migration)
-    return len(todo)

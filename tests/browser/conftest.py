@@ -7,6 +7,7 @@ violations of the content security policy.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def person(browser: Browser, shared_server: Server) -> Iterator[NewPerson]:
     made: list[Person] = []
 
     def new(name: str, *, url: str | None = None, register: bool = True, **context: Any) -> Person:
-        user = f"{name.split()[0].lower()}{next(_numbers)}"
+        letters = re.sub(r"[^a-z]", "", name.lower())
+        user = f"{letters[:8]}{next(_numbers)}"
         one = Person(browser, url or shared_server.url, name, user, **context)
         made.append(one)
         return one.register() if register else one

@@ -66,7 +66,7 @@ class Server:
     def start(self) -> None:
         """Returns once it listens; on the same port as before, if there was one."""
         command = [sys.executable, "run.py", "serve", "--port", str(self.port)]
-        command += ["--data", str(self._data)]
+        command += ["--data", str(self._data), "--ops", "127.0.0.1:0"]
         with (self._data.parent / f"{self._data.name}.log").open("a") as log:
             self._process = subprocess.Popen(
                 command,

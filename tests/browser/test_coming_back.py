@@ -87,8 +87,12 @@ def test_a_killed_server_loses_and_doubles_nothing(browser: Browser, own_server:
     assert ann.texts() == bob.texts(), "both see the same order"
     assert set(ann.texts()) == expected | {"hello"}
     for parity in (0, 1):
-        own = [text for text in ann.texts() if text != "hello" and int(text.split()[-1]) % 2 == parity]
-        assert own == sorted(own, key=lambda text: [int(word) for word in text.split() if word.isdigit()])
+        own = [
+            text for text in ann.texts() if text != "hello" and int(text.split()[-1]) % 2 == parity
+        ]
+        assert own == sorted(
+            own, key=lambda text: [int(word) for word in text.split() if word.isdigit()]
+        )
     ann.page.reload()
     expect(ann.page.locator(".msg")).to_have_count(len(expected) + 1, timeout=WAIT_MS)
     for one in (ann, bob):

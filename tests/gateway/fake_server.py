@@ -23,7 +23,7 @@ Frame = dict[str, Any]
 Handler = Callable[["FakeLink", Frame], "Frame | None"]
 
 
-class Refusal(Exception):  # noqa: N818
+class Refusal(Exception):
     """Raised by a handler: the error to answer."""
 
     def __init__(self, code: str, temporary: bool = False, retry_ms: int = 0) -> None:
@@ -31,7 +31,7 @@ class Refusal(Exception):  # noqa: N818
         self.fields = {"code": code, "msg": code, "temporary": temporary, "retry_ms": retry_ms}
 
 
-class Cut(Exception):  # noqa: N818
+class Cut(Exception):
     """Raised by a handler: the connection breaks instead of an answer."""
 
 

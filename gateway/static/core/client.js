@@ -1,6 +1,8 @@
 // The client without its face: one user's login, connection, state, and everything that happens
 // between them. Views read `state` and call methods; nothing here knows of the page.
 
+import { groupsToInform } from '../store/select.js';
+import { groupInfo } from './actions.js';
 import { CatchUp } from './catchup.js';
 import { Connection } from './connection.js';
 import { Outgoing } from './outgoing.js';
@@ -12,6 +14,8 @@ import { WireError } from './wire.js';
 const READ_TRIES = 4;
 const RETRY_MS = 700;
 const TYPING_SWEEP_MS = 1000;
+/** Groups whose members are asked for at once after connecting. */
+const INFORMED_MAX = 12;
 const DURABLE = new Set(['msg', 'edit', 'del', 'react', 'member', 'thread']);
 /** Reasons for an end after which the token is of no more use. */
 const TOKEN_DEAD = new Set(['login', 'revoked', 'banned']);
@@ -20,7 +24,6 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Client {
   #login = null;
-  #restored = false;
 
   /** hooks: incoming(thread, event), session(event), notice(event). */
   constructor({ store, storage, network, onScreen, hooks = {} }) {
@@ -96,6 +99,7 @@ export class Client {
     const login = this.storage.get('login');
     if (!login?.token) return false;
     this.dispatch({ type: 'me', me: { uid: login.uid, sid: login.sid } });
+    this.outgoing.restore();
     this.connection.start(() => ({ op: 'auth', token: login.token }));
     return true;
   }
@@ -121,9 +125,9 @@ export class Client {
 
   #forget() {
     this.presence.stop();
-    this.storage.remove('login', 'outbox');
+    this.outgoing.forget();
+    this.storage.remove('login', 'outbox', 'privacy');
     this.dispatch({ type: 'reset' });
-    this.#restored = false;
   }
 
   #refused(error) {
@@ -151,8 +155,7 @@ export class Client {
     this.dispatch({ type: 'link', link: { phase: 'syncing' } });
     this.#login?.resolve();
     this.#login = null;
-    if (!this.#restored) this.outgoing.restore();
-    this.#restored = true;
+    this.outgoing.restore();
     this.people.forget();
     try {
       await this.#catchUp();
@@ -167,6 +170,16 @@ export class Client {
     this.outgoing.resume();
     this.receipts.resume();
     this.presence.start();
+    await this.#inform();
+  }
+
+  /** Members of the groups whose ticks are in the list; without them the ticks say less. */
+  async #inform() {
+    try {
+      for (const id of groupsToInform(this.state).slice(0, INFORMED_MAX)) await groupInfo(this, id);
+    } catch {
+      // They come when the group is opened.
+    }
   }
 
   async #catchUp() {

@@ -8,7 +8,7 @@ const RETRY_MS = 1000;
 export class Outgoing {
   #client;
   #pause = null;
-  #saved = [];
+  #saved = null;
 
   constructor(client) {
     this.#client = client;
@@ -89,16 +89,24 @@ export class Outgoing {
 
   // ------------------------------------------------------------------ across reloads
 
+  /** Take up what an earlier page left. Until then nothing is saved over it. */
   restore() {
+    if (this.#saved) return;
     const entries = this.#client.storage.get('outbox', []);
     const mine = entries.filter((entry) => entry.uid === this.#client.state.me.uid);
+    this.#saved = this.#client.state.outbox;
     if (mine.length) this.#client.dispatch({ type: 'outbox/load', entries: mine });
+    for (const { to } of mine) if (to) this.#client.dispatch({ type: 'thread/draft', uid: to });
+  }
+
+  forget() {
+    this.#saved = null;
   }
 
   /** Called on every change of state. */
   save() {
     const { outbox, me } = this.#client.state;
-    if (outbox === this.#saved || !me) return;
+    if (!this.#saved || outbox === this.#saved || !me) return;
     this.#saved = outbox;
     const entries = saved(outbox).map((entry) => ({ ...entry, uid: me.uid }));
     this.#client.storage.set('outbox', entries);

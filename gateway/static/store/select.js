@@ -51,10 +51,19 @@ export function chatList(state, { query = '', archived = false, open = null } = 
   const waiting = new Map(state.outbox.map((entry) => [entry.thread, entry.at]));
   const time = (thread) => Math.max(thread.ts, waiting.get(thread.id) ?? 0);
   return Object.values(state.threads)
-    .filter((thread) => thread.known && (thread.tl.head > 0 || waiting.has(thread.id)))
+    .filter((thread) => (thread.known && thread.tl.head > 0) || waiting.has(thread.id))
     .filter((thread) => wanted !== '' || thread.archived === archived || thread.id === open)
     .filter((thread) => threadTitle(state, thread).toLowerCase().includes(wanted))
     .sort((a, b) => b.pinned - a.pinned || time(b) - time(a) || (a.id < b.id ? -1 : 1));
+}
+
+/** Groups whose newest message is one's own: its tick needs the members’ cursors. */
+export function groupsToInform(state) {
+  return Object.values(state.threads)
+    .filter(({ kind, removed, members, last }) =>
+      kind === 'group' && !removed && !members && last?.from === state.me.uid)
+    .sort((a, b) => b.ts - a.ts)
+    .map(({ id }) => id);
 }
 
 export function isMuted(thread, now) {

@@ -160,7 +160,7 @@ function contactsListed(state, { contacts, v }) {
 function drafted(state, { uid }) {
   const id = dmThread(state.me.uid, uid);
   if (state.threads[id]) return state;
-  return withThread(state, { ...threads.stub(id, state.me.uid), known: true, draft: true });
+  return withThread(state, { ...threads.stub(id, state.me.uid), draft: true });
 }
 
 const onOutbox = (name) => (state, { cid, reason }) => ({

@@ -1,7 +1,8 @@
 // The user's threads: what the server's `Thread` objects say, moved on by events. Pure.
 //
 // A thread heard of by an event before the server described it is a stub (`known: false`): it
-// holds events back until a description or its very first event comes.
+// holds events back until a description or its very first event comes. A `draft` is a stub that a
+// person opened in order to write: it is shown.
 
 import { dmPeer } from '../core/wire.js';
 import * as timeline from './timeline.js';
@@ -27,6 +28,7 @@ export function stub(id, me) {
     removed: false,
     deleted: false,
     known: false,
+    draft: false,
     cursors: {},
     members: null,
     quotes: {},
@@ -57,6 +59,7 @@ export function merged(thread, object, me, fromCursor = false) {
     pinned: object.pinned === true,
     archived: object.archived === true,
     known: true,
+    draft: false,
   };
   if (object.last && object.last.seq >= (thread.last?.seq ?? 0)) next.last = object.last;
   if (next.peer !== null && object.peer_recv !== undefined) {
@@ -85,7 +88,7 @@ export function live(thread, event, me) {
   const [tl, applied] = timeline.live(thread.tl, event);
   if (tl === thread.tl) return thread;
   const known = thread.known || event.seq === 1;
-  return advanced({ ...thread, tl, known }, applied, me);
+  return advanced({ ...thread, tl, known, draft: thread.draft && !known }, applied, me);
 }
 
 /** A page fetched from just after the cursor. */

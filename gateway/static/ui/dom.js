@@ -106,9 +106,15 @@ export function focusRoving(container, selector, node) {
 }
 
 /** Somebody must be reachable by Tab. */
-export function ensureRoving(container, selector, fallback) {
+export function ensureRoving(container, selector) {
   if (container.querySelector(`${selector}[tabindex="0"]`)) return;
-  const nodes = container.querySelectorAll(selector);
-  const node = fallback === 'last' ? nodes[nodes.length - 1] : nodes[0];
+  const node = container.querySelector(selector);
   if (node) node.tabIndex = 0;
+}
+
+/** While the focus is elsewhere, Tab leads to the last one. */
+export function roveToLast(container, selector) {
+  if (container.contains(document.activeElement)) return;
+  const last = [...container.querySelectorAll(selector)].at(-1);
+  if (last) markRoving(container, selector, last);
 }

@@ -122,6 +122,11 @@ export function tokens(text) {
   return found;
 }
 
+/** Message text on one line of a preview or in a quote: without its marks. */
+export function plain(text) {
+  return tokens(text).map((token) => token.text).join('');
+}
+
 /** Up to three emoji and nothing else: shown large. */
 export function isJumbo(text) {
   return /^(?:\p{Extended_Pictographic}[\p{Emoji_Modifier}\uFE0F]?(?:\u200D\p{Extended_Pictographic}\uFE0F?)*){1,3}$/u.test(text.trim());

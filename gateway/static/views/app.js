@@ -1,9 +1,11 @@
 // The page: which screen is shown, which conversation is open, and when views are brought up to
 // date. Views get the app and draw from `app.state` and `app.ui`; they never keep a copy.
 
-import { personName, threadTitle, unreadChats } from '../store/select.js';
+import { isMuted, personName, threadTitle, unreadChats } from '../store/select.js';
 import { h } from '../ui/dom.js';
 import { toast } from '../ui/dialog.js';
+import { plain } from '../ui/format.js';
+import { notify } from '../ui/notify.js';
 import { Banner } from './banner.js';
 import { Conversation } from './conversation.js';
 import { Info } from './info.js';
@@ -78,12 +80,21 @@ export class App {
     if (screen !== this.#screen) {
       this.#screen = screen;
       this.#root.replaceChildren(screen.node ?? screen);
+      if (screen === this.login) this.#leave();
       screen.shown?.();
     }
     if (screen === this.shell) this.#drawShell();
     else screen.update?.();
     const unread = me ? unreadChats(this.state, Date.now()) : 0;
     document.title = unread ? `(${unread}) Coppice` : 'Coppice';
+  }
+
+  /** Nothing of one user is left for the next. */
+  #leave() {
+    Object.assign(this.ui, { open: null, drawer: null, info: false, archived: false });
+    this.conversation.forget();
+    this.sidebar.clearSearch();
+    if (location.hash.length > 2 && !this.client.storage.get('login')) location.hash = '#/';
   }
 
   #drawShell() {
@@ -105,7 +116,7 @@ export class App {
     if (location.hash !== hash) location.hash = hash;
     this.client.presence.changed();
     this.#draw();
-    if (focus) this.conversation.focus();
+    if (focus && !matchMedia('(pointer: coarse)').matches) this.conversation.focus();
   }
 
   /** Open the conversation with a person, which may not exist yet. */
@@ -152,7 +163,7 @@ export class App {
     const { threads, contacts, me } = this.state;
     const open = this.thread;
     const uids = open?.peer ? [open.peer] : (open?.members ?? []).map(({ uid }) => uid);
-    for (const { peer, known } of Object.values(threads)) if (peer && known) uids.push(peer);
+    for (const { peer, known, draft } of Object.values(threads)) if (peer && (known || draft)) uids.push(peer);
     uids.push(...Object.keys(contacts));
     return uids.filter((uid) => uid !== me?.uid);
   }
@@ -163,6 +174,8 @@ export class App {
     const author = personName(this.state, event.from);
     const where = thread.kind === 'group' ? ` in ${threadTitle(this.state, thread)}` : '';
     document.getElementById('speech').textContent = `${author}${where}: ${event.text ?? ''}`;
+    if (isMuted(thread, Date.now())) return;
+    notify(`${author}${where}`, plain(event.text ?? ''), id, () => this.open(id));
   }
 
   #session({ act, sid }) {

@@ -4,7 +4,7 @@ import { personName } from '../store/select.js';
 import { avatar } from '../ui/avatar.js';
 import { h } from '../ui/dom.js';
 import { emojiNode } from '../ui/emoji.js';
-import { clock, count, dayLabel, hue, isJumbo } from '../ui/format.js';
+import { clock, count, dayLabel, hue, isJumbo, plain } from '../ui/format.js';
 import { icon } from '../ui/icons.js';
 import { textNodes } from '../ui/text.js';
 import { tickNode } from './rows.js';
@@ -97,7 +97,7 @@ function failedNote(entry, click) {
 /** The message answered to, above the answer or above the composer. */
 export function quoteNode(state, quote, click) {
   const name = quote.from ? personName(state, quote.from) : 'Message';
-  const text = quote.text ?? 'Loading…';
+  const text = plain(quote.text ?? 'Loading…');
   return h('button', {
     type: 'button', tabindex: '-1', class: `quote${quote.from ? ` hue-${hue(quote.from)}` : ''}`,
     'aria-label': `Answer to ${name}: ${text}`, on: { click },

@@ -56,6 +56,12 @@ export class Composer {
     else this.#drafts.delete(this.#id);
   }
 
+  forget() {
+    this.input.value = '';
+    this.#id = null;
+    this.#drafts.clear();
+  }
+
   draftOf(id) {
     return id === this.#id ? '' : this.#drafts.get(id)?.text?.trim() ?? '';
   }

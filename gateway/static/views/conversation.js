@@ -226,6 +226,10 @@ export class Conversation {
     else this.composer.focus();
   }
 
+  forget() {
+    this.composer.forget();
+  }
+
   draftOf(id) {
     return this.composer.draftOf(id);
   }

@@ -152,9 +152,10 @@ export class Info {
 
   #member({ uid, role, name, about, online }) {
     const click = (event) => this.#memberMenu(event.currentTarget, uid, role, name);
+    const own = this.app.state.users[uid]?.name ?? name;
     return h('li', { class: 'row-item', 'data-uid': uid },
       h('button', { type: 'button', class: 'row', tabindex: '-1', 'aria-haspopup': 'menu', on: { click } },
-        avatar(uid, name, { on: online }),
+        avatar(uid, own, { on: online }),
         h('span', { class: 'row-body' },
           h('span', { class: 'row-line' }, h('span', { class: 'row-title', text: name }),
             role !== 'member' && h('span', { class: 'role', text: role })),

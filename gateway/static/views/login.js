@@ -46,6 +46,7 @@ export class Login {
   }
 
   shown() {
+    this.#mode(false);
     setText(this.message, ENDED[this.app.state.link.why] ?? '');
     this.user.input.focus();
   }

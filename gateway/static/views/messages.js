@@ -3,7 +3,7 @@
 // stays there when something new arrives.
 
 import { items } from '../store/select.js';
-import { h, reconcile, roving, ensureRoving } from '../ui/dom.js';
+import { h, reconcile, roveToLast, roving } from '../ui/dom.js';
 import { icon } from '../ui/icons.js';
 import { renderItem, signature } from './bubble.js';
 
@@ -14,6 +14,10 @@ const SHOWN_TRIM = 400;
 /** This close to an edge counts as at it. */
 const BOTTOM_PX = 48;
 const TOP_PX = 900;
+/** After an older page could not be had. */
+const RETRY_MS = 3000;
+/** What stands before the unread line stays in view, this much of it. */
+const LINE_TOP_PX = 120;
 
 export class Messages {
   #id = null;
@@ -21,7 +25,9 @@ export class Messages {
   #total = 0;
   #stuck = true;
   #line = null;
+  #toLine = false;
   #loading = false;
+  #retryAt = 0;
 
   /** on: handlers of bubbles, and `seen(seq)` when the newest is in view. */
   constructor(app, on) {
@@ -57,10 +63,10 @@ export class Messages {
     const anchor = this.#stuck ? null : this.#anchor();
     const nodes = shown.map((item) => ({ key: item.key, sig: signature(state, thread, item, now), item }));
     reconcile(this.list, nodes, ({ item }) => renderItem(state, thread, item, now, this.on));
-    ensureRoving(this.list, '.msg', 'last');
+    roveToLast(this.list, '.msg');
     this.older.hidden = thread.tl.start && shown.length === all.length;
     if (anchor) this.#restore(anchor);
-    else this.#drop();
+    else if (!this.#atLine()) this.#drop();
     this.#edges(thread);
     if (watching && this.#stuck && news && thread.tl.at >= thread.tl.head) this.on.seen(thread.tl.at);
     this.#fill(thread, all.length);
@@ -72,8 +78,20 @@ export class Messages {
     this.#total = 0;
     this.#stuck = true;
     this.#line = thread.headN > thread.readN ? thread.read : null;
+    this.#toLine = this.#line !== null;
     this.list.replaceChildren();
     reconcile(this.list, [], null);
+  }
+
+  /** A chat with news opens where they begin, once that is loaded. */
+  #atLine() {
+    const line = this.#toLine && this.list.querySelector('.unread-line');
+    if (!line) return false;
+    this.#toLine = false;
+    this.scroller.scrollTop = line.offsetTop - LINE_TOP_PX;
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
+    return true;
   }
 
   /** While scrolled up, what arrives below widens the window instead of pushing it on. */
@@ -119,20 +137,21 @@ export class Messages {
     if (scrollTop < TOP_PX && thread) this.#more(thread);
   }
 
-  /** The page is not full yet: an opened chat shows at least a screenful. */
+  /** An opened chat shows at least a screenful; a page that was asked for in vain is asked again. */
   #fill(thread, total) {
     const short = this.scroller.scrollHeight <= this.scroller.clientHeight + TOP_PX / 2;
-    if (!thread.tl.start && short && total < SHOWN_FIRST) this.#more(thread);
+    const wanted = total < SHOWN_FIRST ? short : this.scroller.scrollTop < TOP_PX;
+    if (!thread.tl.start && wanted) this.#more(thread);
   }
 
   #more(thread) {
     if (this.#shown < this.#total) {
       this.#shown += SHOWN_STEP;
       this.app.update();
-    } else if (!thread.tl.start && !this.#loading && this.app.client.connection.isOpen) {
+    } else if (!thread.tl.start && !this.#loading && this.app.client.isLive && Date.now() > this.#retryAt) {
       this.#loading = true;
       this.app.client.catchUp.older(thread.id)
-        .then(() => { this.#shown += SHOWN_STEP; }, () => {})
+        .then(() => { this.#shown += SHOWN_STEP; }, () => { this.#retryAt = Date.now() + RETRY_MS; })
         .finally(() => {
           this.#loading = false;
           this.app.update();
@@ -142,6 +161,7 @@ export class Messages {
 
   toBottom() {
     this.#stuck = true;
+    this.#toLine = false;
     this.#drop();
     this.app.update();
   }

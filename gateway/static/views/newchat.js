@@ -86,6 +86,7 @@ export class NewChat {
   shown() {
     this.search.input.value = '';
     this.people.type('');
+    this.app.client.people.need(Object.keys(this.app.state.contacts), true);
   }
 
   focus() {

@@ -4,7 +4,7 @@ import { isBlocked, isMuted, personName, preview, threadTitle, typists } from '.
 import { unread } from '../store/threads.js';
 import { avatar } from '../ui/avatar.js';
 import { attr, h } from '../ui/dom.js';
-import { listTime } from '../ui/format.js';
+import { listTime, plain } from '../ui/format.js';
 import { icon } from '../ui/icons.js';
 
 const TICKS = {
@@ -41,7 +41,7 @@ export function chatRow(state, thread, { open, draft }, now) {
     typing: writing.length ? typingWords(state, thread, writing) : '',
     draft: draft && !open ? draft : '',
     author: shown.author ?? '',
-    text: shown.text ?? '',
+    text: plain(shown.text ?? ''),
     gone: shown.gone === true,
     tick: shown.tick ?? null,
     unread: unread(thread),

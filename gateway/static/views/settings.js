@@ -8,6 +8,7 @@ import { avatar } from '../ui/avatar.js';
 import { h } from '../ui/dom.js';
 import { ago } from '../ui/format.js';
 import { icon } from '../ui/icons.js';
+import { canNotify, setNotifications, wantsNotifications } from '../ui/notify.js';
 import { showShortcuts } from './keys.js';
 import { actionRow, drawerHead, editable, iconButton, section } from './parts.js';
 
@@ -78,7 +79,23 @@ export class Settings {
         type: 'radio', name: 'theme', value, checked: window.coppiceTheme.get() === value,
         on: { change: () => window.coppiceTheme.set(value) },
       }), icon(name), h('span', { text: label })));
-    return section('Appearance', h('div', { class: 'segments', role: 'radiogroup', 'aria-label': 'Theme' }, radios));
+    return section('Appearance', h('div', { class: 'segments', role: 'radiogroup', 'aria-label': 'Theme' }, radios),
+      canNotify() && this.#notifications());
+  }
+
+  #notifications() {
+    const box = h('input', {
+      type: 'checkbox', checked: wantsNotifications(),
+      on: {
+        change: async () => {
+          const on = await setNotifications(box.checked);
+          if (box.checked && !on) toast('The browser does not allow notifications from this page.');
+          box.checked = on;
+        },
+      },
+    });
+    return h('label', { class: 'setting' }, h('span', {}, h('span', { text: 'Notifications' }),
+      h('small', { text: 'Tell me about messages while I look away' })), box);
   }
 
   #select(name) {

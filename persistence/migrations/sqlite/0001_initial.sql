@@ -1,12 +1,15 @@
--- Users, sessions, contacts, threads and the message log of the embedded store.
--- Times are milliseconds since the epoch. Rowid tables with integer keys: appends go to the end of
--- the B-tree, and a fat body is never copied into a clustered one.
+-- Accounts, sessions, contacts, threads and the message log of the embedded store.
+--
+-- Times are milliseconds since the epoch. Tables that rows are appended to are rowid tables with an
+-- integer key, so that a wide row lies in one place and new ones go to the end of the B-tree; narrow
+-- tables that are looked up by their whole key have no rowid.
 
-CREATE TABLE users (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+-- ------------------------------------------------------------------ accounts, sessions
+
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the uid is 'u' and this; never used again
     user TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
-    name_folded TEXT NOT NULL,
     password_hash TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
     about TEXT NOT NULL,
@@ -16,14 +19,16 @@ CREATE TABLE users (
     seen_ms INTEGER
 ) STRICT;
 
-CREATE TABLE user_words (
+-- What a search may begin with: login name, display name and each of its words, case-folded.
+CREATE TABLE account_words (
     word TEXT NOT NULL,
-    user INTEGER NOT NULL REFERENCES users (id),
-    PRIMARY KEY (word, user)
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    PRIMARY KEY (word, account)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX account_words_of ON account_words (account);
 
 CREATE TABLE sessions (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the sid is 's' and this
     uid TEXT NOT NULL,
     device TEXT NOT NULL,
     token_hash BLOB NOT NULL UNIQUE,
@@ -31,7 +36,14 @@ CREATE TABLE sessions (
     seen_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX sessions_of_user ON sessions (uid, id);
+CREATE INDEX sessions_of ON sessions (uid);
+
+-- ------------------------------------------------------------------ contacts
+
+CREATE TABLE books (
+    uid TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE contacts (
     uid TEXT NOT NULL,
@@ -39,17 +51,14 @@ CREATE TABLE contacts (
     alias TEXT,
     listed INTEGER NOT NULL,
     blocked INTEGER NOT NULL,
-    PRIMARY KEY (uid, peer)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX contacts_by_peer ON contacts (peer, uid);
-
-CREATE TABLE contact_versions (
-    uid TEXT PRIMARY KEY,
-    v INTEGER NOT NULL
+    PRIMARY KEY (uid, peer),
+    CHECK (listed OR blocked)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE groups (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+-- ------------------------------------------------------------------ threads
+
+CREATE TABLE reservations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,   -- the thread is 'g' and this
     creator TEXT NOT NULL,
     cid TEXT,
     digest BLOB NOT NULL,
@@ -58,7 +67,8 @@ CREATE TABLE groups (
 ) STRICT;
 
 CREATE TABLE threads (
-    thread TEXT PRIMARY KEY,
+    key INTEGER PRIMARY KEY,
+    thread TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     about TEXT NOT NULL,
@@ -66,10 +76,11 @@ CREATE TABLE threads (
     created_ms INTEGER NOT NULL,
     deleted INTEGER NOT NULL,
     applied_seq INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE members (
-    thread TEXT NOT NULL,
+    key INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL REFERENCES threads (key),
     uid TEXT NOT NULL,
     role TEXT NOT NULL,
     join_seq INTEGER NOT NULL,
@@ -77,52 +88,56 @@ CREATE TABLE members (
     muted_until_ms INTEGER,
     pinned INTEGER NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (thread, uid)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (thread, uid)
+) STRICT;
 CREATE INDEX members_of_user ON members (uid, thread);
 
 CREATE TABLE hidden (
-    uid TEXT NOT NULL,
-    thread TEXT NOT NULL,
+    member INTEGER NOT NULL REFERENCES members (key),
     seq INTEGER NOT NULL,
-    PRIMARY KEY (uid, thread, seq)
+    PRIMARY KEY (member, seq)
 ) STRICT, WITHOUT ROWID;
 
--- The log. `heads` is the fence: an append commits only by moving it on.
+-- ------------------------------------------------------------------ message log
 
+-- The fence: an append is valid only if it moves a head on from where its writer saw it.
 CREATE TABLE heads (
-    id INTEGER PRIMARY KEY,
+    key INTEGER PRIMARY KEY,
     thread TEXT NOT NULL UNIQUE,
     epoch INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    n INTEGER NOT NULL,
-    meta_seq INTEGER NOT NULL,
-    ts_ms INTEGER NOT NULL
+    seq INTEGER NOT NULL DEFAULT 0,
+    n INTEGER NOT NULL DEFAULT 0,
+    meta_seq INTEGER NOT NULL DEFAULT 0,
+    ts_ms INTEGER NOT NULL DEFAULT 0,
+    msg_seq INTEGER NOT NULL DEFAULT 0      -- the newest event of kind 'msg'
 ) STRICT;
 
+-- Checksums are CRC-32: `fields_crc` of what never changes, `body_crc` of the body, which an edit or
+-- a deletion replaces. Both also cover thread and seq, so that a row in the wrong place is noticed.
 CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    head INTEGER NOT NULL,
+    key INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     n INTEGER NOT NULL,
     kind TEXT NOT NULL,
     sender TEXT NOT NULL,
     ts_ms INTEGER NOT NULL,
     cid TEXT,
-    digest TEXT NOT NULL,
+    digest BLOB NOT NULL,
     target INTEGER,
-    body TEXT NOT NULL,
-    checksum INTEGER NOT NULL
+    fields_crc INTEGER NOT NULL,
+    body_crc INTEGER NOT NULL,
+    body TEXT NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX events_by_seq ON events (head, seq);
-CREATE UNIQUE INDEX events_by_cid ON events (head, sender, cid) WHERE cid IS NOT NULL;
-CREATE INDEX events_by_target ON events (head, target) WHERE target IS NOT NULL;
+CREATE UNIQUE INDEX events_by_seq ON events (thread, seq);
+CREATE UNIQUE INDEX events_by_cid ON events (thread, sender, cid) WHERE cid IS NOT NULL;
+CREATE INDEX events_by_target ON events (thread, target) WHERE target IS NOT NULL;
 
 CREATE TABLE cursors (
-    head INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
     uid TEXT NOT NULL,
     recv INTEGER NOT NULL,
     read INTEGER NOT NULL,
     read_n INTEGER NOT NULL,
-    PRIMARY KEY (head, uid)
+    PRIMARY KEY (thread, uid)
 ) STRICT, WITHOUT ROWID;

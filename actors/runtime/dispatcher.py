@@ -1,0 +1,112 @@
+"""The dispatcher: one trio task that gives actors their turns.
+
+**Problem.** A switch between trio tasks costs some 10 µs, a handler often one. A task for each
+actor would make the switch the price of every message; running until the queue is empty would
+starve sockets and timers.
+
+**Rule.** Actors with something to handle wait in one queue. Each gets a turn of a bounded number of
+messages, then goes to the back. After a slice of bounded messages and time the dispatcher lets the
+loop serve everybody else. With an empty queue it parks and costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors.runtime.tasks import acting
+
+if TYPE_CHECKING:
+    from actors.runtime.cell import Cell
+
+SLICE_MESSAGES_MAX = 512
+"""Messages handled before the loop gets to its sockets: half a millisecond of small ones."""
+
+SLICE_S = 0.002
+"""The same bound in time, for handlers that take longer. Looked at after every turn."""
+
+TURN_MESSAGES_MAX = 16
+"""Messages an actor handles before others get their turn. After a slice that took twice its time
+turns shrink, down to a single message, and grow again when handlers are fast: so slow ones cost the
+sockets a few milliseconds, and fast ones never pay for a look at the clock."""
+
+
+class Dispatcher:
+    """The run queue. Belongs to the thread that made it."""
+
+    __slots__ = ("_now", "_parked", "_token", "queue", "running", "thread")
+
+    def __init__(self) -> None:
+        self.queue: deque[Cell] = deque()
+        self.running: Cell | None = None
+        """Whose sync code is running now. It ends only after its handler."""
+        self.thread = threading.get_ident()
+        self._parked: trio.lowlevel.Task | None = None
+        self._token = trio.lowlevel.current_trio_token()
+        # trio's own clock, taken once: current_time() looks it up at every call.
+        self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
+
+    def schedule(self, cell: Cell) -> None:
+        """Give this actor a turn soon. In the loop's thread."""
+        if not cell.is_scheduled:
+            cell.is_scheduled = True
+            self.queue.append(cell)
+            if self._parked is not None:
+                self.wake()
+
+    def wake(self) -> None:
+        """Unpark, if parked."""
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    @property
+    def is_parked(self) -> bool:
+        return self._parked is not None
+
+    async def run(self, turn: Callable[[Cell, int], int]) -> None:
+        """Give turns, for ever. `turn` handles at most so many messages, and answers how many."""
+        queue, now = self.queue, self._now
+        turn_max = TURN_MESSAGES_MAX
+        while True:
+            if not queue:
+                await trio.lowlevel.wait_task_rescheduled(self._park())
+            handled, until_s = 0, now() + SLICE_S
+            while queue:
+                handled += turn(queue.popleft(), turn_max)
+                if handled >= SLICE_MESSAGES_MAX or now() >= until_s:
+                    turn_max = _next_turn_max(turn_max, is_late=now() >= until_s + SLICE_S)
+                    await trio.lowlevel.checkpoint()
+                    break
+
+    def _park(self) -> Callable[[Any], trio.lowlevel.Abort]:
+        self._parked = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return abort
+
+    def acting(self) -> Cell | None:
+        """The actor whose code is running, in its handler or in a task of its own."""
+        return self.running or acting.get()
+
+    def is_foreign_thread(self) -> bool:
+        return threading.get_ident() != self.thread
+
+    def from_thread(self, function: Callable[..., Any], *args: Any) -> bool:
+        """Call something in the loop, soon, in the order of the calls. False after its end."""
+        try:
+            self._token.run_sync_soon(function, *args)
+        except trio.RunFinishedError:
+            return False
+        return True
+
+
+def _next_turn_max(turn_max: int, *, is_late: bool) -> int:
+    return max(turn_max // 4, 1) if is_late else min(turn_max * 2, TURN_MESSAGES_MAX)

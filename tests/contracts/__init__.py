@@ -1,0 +1,1 @@
+"""Each rule of the ports, as a case that every adapter passes."""

@@ -1,0 +1,190 @@
+"""Children for the stories: their lives are written down, their starts and ends are told."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import trio
+import trio.testing
+
+from actors.runtime import NORMAL, Actor, ActorSystem, ExitReason, Ignore, Ref, describe
+from actors.runtime.tracing import Event, Exited
+from supervision import (
+    Backoff,
+    ChildSpec,
+    DynamicSupervisor,
+    Restart,
+    Strategy,
+    Supervisor,
+    SupervisorSpec,
+)
+
+SOON = Backoff(min_s=0.01, max_s=0.01, jitter=0.0)
+"""Every restart comes after 10 ms, so that stories can count."""
+
+
+@dataclass
+class World:
+    """What happened, in order, and what shall: `starts[name]` are what the next starts do."""
+
+    log: list[str] = field(default_factory=list)
+    starts: dict[str, list[Callable[[], Awaitable[None]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def take(self) -> list[str]:
+        """The log since the last time."""
+        log, self.log = self.log, []
+        return log
+
+    def fail_next(self, name: str, times: int = 1) -> None:
+        """The next starts of this child fail."""
+        self.starts[name] += [_fail] * times
+
+    def ignore_next(self, name: str) -> None:
+        self.starts[name].append(_ignore)
+
+    def hold_next(self, name: str) -> trio.Event:
+        """The next start of this child waits for this event."""
+        event = trio.Event()
+        self.starts[name].append(event.wait)
+        return event
+
+
+async def _fail() -> None:
+    raise ValueError("told to fail")
+
+
+async def _ignore() -> None:
+    raise Ignore
+
+
+class Worker(Actor):
+    """Logs its life. Messages: an exit reason (ends with it), `"crash"`, or anything, echoed."""
+
+    def __init__(self, world: World, label: str) -> None:
+        super().__init__()
+        self.world = world
+        self.label = label
+
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
+        plans = self.world.starts[self.label]
+        if plans:
+            await plans.pop(0)()
+        self.world.log.append(f"+{self.label}")
+
+    def on_receive(self, message: Any) -> Any:
+        if message == "crash":
+            raise ValueError("told to crash")
+        if message == "unlink":
+            above = self._actor_supervisor
+            assert above is not None
+            self.unlink(above)
+        if isinstance(message, ExitReason):
+            self.stop(message)
+        return message
+
+
+class Polite(Worker):
+    """Traps exits: ends through `on_stop`, which takes its time."""
+
+    trap_exit = True
+    stop_s: ClassVar[float] = 0.0
+
+    async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
+        await trio.sleep(self.stop_s)
+        self.world.log.append(f"bye {self.label}")
+
+
+class Slow(Polite):
+    """Needs three seconds to stop."""
+
+    stop_s = 3.0
+
+
+class Deaf(Worker):
+    """Traps exits and does not care."""
+
+    trap_exit = True
+
+    def stop(self, reason: ExitReason = NORMAL) -> None:
+        self.world.log.append(f"{self.label} does not listen")
+
+
+class Broken(Worker):
+    """Cannot even be made."""
+
+    def __init__(self, world: World, label: str) -> None:
+        super().__init__(world, label)
+        raise ValueError("cannot be made")
+
+
+@dataclass
+class Stage:
+    """One system with a world, and the ends of its actors in the log."""
+
+    system: ActorSystem
+    world: World
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.system.events.subscribe(self._event)
+
+    def _event(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Exited) and event.name is not None:
+            self.world.log.append(f"-{event.name} {describe(event.reason).split(':')[0]}")
+
+    def seen(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if type(event) is kind]
+
+    def ref(self, name: str) -> Ref:
+        found = self.system.whereis(name)
+        assert found is not None, f"{name} is not there"
+        return found
+
+    def spec(self, id_: str, actor: type[Actor] = Worker, **given: Any) -> ChildSpec:
+        options: dict[str, Any] = {"backoff": SOON, "name": id_} | given
+        return ChildSpec(id_, actor, (self.world, id_), **options)
+
+    async def supervise(
+        self, *children: ChildSpec | str, strategy: Strategy = Strategy.ONE_FOR_ONE,
+        intensity: int = 3, period_s: float = 5.0, **options: Any,
+    ) -> Ref:  # fmt: skip
+        """A running supervisor of these."""
+        specs = tuple(self.spec(c) if isinstance(c, str) else c for c in children)
+        spec = SupervisorSpec(strategy, intensity, period_s, children=specs, **options)
+        ref = await self.system.start(Supervisor, spec, name="sup")
+        assert ref is not None
+        return ref
+
+    def nest(self, id_: str, *children: ChildSpec, **given: Any) -> ChildSpec:
+        """The spec of a supervisor below another."""
+        options: dict[str, Any] = {"name": id_, "backoff": SOON, "kind": "supervisor"} | given
+        limits = {k: options.pop(k) for k in ("strategy", "intensity", "period_s") if k in options}
+        spec = SupervisorSpec(children=children, **limits)
+        return ChildSpec(id_, Supervisor, (spec,), **options)
+
+    async def crash(self, name: str) -> None:
+        """Make a child crash, and let everything settle that needs no time."""
+        self.ref(name).tell("crash")
+        await settle()
+
+
+def ids(sup: Ref) -> list[str]:
+    """The children a supervisor knows, in order."""
+    actor = sup._actor
+    assert isinstance(actor, Supervisor | DynamicSupervisor)
+    return [info.id for info in actor.infos()]
+
+
+async def settle(seconds: float = 0.0) -> None:
+    """Let this much time pass, and then everything happen that needs none."""
+    await trio.sleep(seconds)
+    await trio.testing.wait_all_tasks_blocked(0.0001)
+
+
+TEMPORARY, TRANSIENT = Restart.TEMPORARY, Restart.TRANSIENT
