@@ -94,8 +94,8 @@ class Connection:
     """See the module. Implements `actors.chat.messages.Device`."""
 
     __slots__ = (
-        "_backlog", "_closing", "_drained", "_hub", "_login", "_malformed", "_next_request",
-        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s",
+        "_backlog", "_closing", "_drained", "_ended", "_hub", "_login", "_malformed", "_next_request",
+        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s", "look_slot",
         "lost_at_ms", "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session",
         "sid", "transport", "uid",
     )  # fmt: skip
@@ -116,6 +116,8 @@ class Connection:
         self.clean = False
         self.dirty = False
         """In the flusher's list."""
+        self.look_slot = 0
+        """Where in the hub's timing wheel it stands."""
         self._hub = hub
         self._backlog: deque[frames.Frame] = deque()
         self._next_request = 1
@@ -123,6 +125,7 @@ class Connection:
         self._closing: tuple[int, str] | None = None
         self._writing = False
         self._drained: trio.Event | None = None
+        self._ended: trio.Event | None = None
         self._room: trio.Event | None = None
         self._malformed: Any = None
         self._refused: Any = None
@@ -144,6 +147,8 @@ class Connection:
                 self._take(payload)
             self._advance()
             await self._until_room()
+        if self._ended is not None:
+            await self._ended.wait()  # what is queued, `bye` and the close frame go first
 
     async def _until_room(self) -> None:
         while self._is_crowded() and self.phase is not Phase.CLOSING:
@@ -363,6 +368,7 @@ class Connection:
             self._reply(codec.bye(CloseCode(code), reason, retry_ms))
         self.clean = self.clean or code in (CloseCode.NORMAL, CloseCode.REVOKED)
         self._closing = (code, reason)
+        self._ended = trio.Event()
         self._hub.metrics.closed(code)
         if self._room is not None:
             self._room.set()
@@ -440,15 +446,20 @@ class Connection:
         if self.phase is not Phase.CLOSING:
             self.phase = advance(self.phase, Happening.CLOSING)
             self._closing = (CloseCode.SLOW_CONSUMER, CloseCode.SLOW_CONSUMER.meaning)
+            self._ended = trio.Event()
             self._hub.metrics.closed(CloseCode.SLOW_CONSUMER)
             self._hub.start_task(self._close)
 
     async def _close(self) -> None:
         assert self._closing is not None
+        assert self._ended is not None
         code, reason = self._closing
         self.flush()
         if self._writing:  # what is queued goes first, as far as the socket takes it
             self._drained = trio.Event()
             with trio.move_on_after(CLOSE_DEADLINE_S):
                 await self._drained.wait()
-        await self.transport.close(code, reason, CLOSE_DEADLINE_S)
+        try:
+            await self.transport.close(code, reason, CLOSE_DEADLINE_S)
+        finally:
+            self._ended.set()

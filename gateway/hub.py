@@ -201,6 +201,7 @@ class Hub(Actor):
         user.connections.add(connection)
         user.lingers_until_s = None
         connection.quota = self._rates.enter(connection.uid, trio.current_time())
+        self._put(connection, connection.last_frame_s + self.settings.offline_ms / 1000)
 
     def offline(self, connection: Connection) -> None:
         """A socket is gone. A clean close counts at once; an unclean one by the silence rule."""
@@ -236,7 +237,8 @@ class Hub(Actor):
 
     def _put(self, connection: Connection, at_s: float) -> None:
         """Look at this connection again at `at_s`, or up to one slot later."""
-        self._wheel.setdefault(self._slot_of(at_s) + 1, []).append(connection)
+        slot = connection.look_slot = self._slot_of(at_s) + 1
+        self._wheel.setdefault(slot, []).append(connection)
 
     def _second(self) -> None:
         now_s = trio.current_time()
@@ -244,7 +246,8 @@ class Hub(Actor):
         while self._slot < current:
             self._slot += 1
             for connection in self._wheel.pop(self._slot, ()):
-                self._look_at(connection, now_s)
+                if connection.look_slot == self._slot:  # otherwise it was put elsewhere since
+                    self._look_at(connection, now_s)
         for connection in list(self.awaiting):
             connection.expire(now_s)
         for uid, user in list(self._users.items()):

@@ -96,6 +96,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         for pragma in WRITER_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         _migrate(connection)
+        _sync(path.parent)  # a file is not safe before its name is
+        with suppress(PermissionError):  # a directory that somebody else made, and so synced
+            _sync(path.absolute().parent.parent)
     except sqlite3.Error as error:
         connection.close()
         raise translated(error, path) from error

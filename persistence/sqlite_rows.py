@@ -38,10 +38,12 @@ from typing import Any, Final
 
 from persistence.records import Append, Event, ThreadId
 
-ROWS_MAX: Final = 1024
+ROWS_MAX: Final = 2048
 """Rows in one statement; above, the caller splits. 14 parameters each, and SQLite allows 32,766."""
 
-_SIZES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_SIZES: Final = (
+    1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048,
+)  # fmt: skip
 """Row counts that statements are prepared for; a batch is padded with rows that do nothing."""
 
 _EVENT, _CURSOR, _REWRITE, _META, _FENCE = range(1, 6)

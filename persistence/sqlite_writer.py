@@ -142,7 +142,10 @@ class Writer:
                 continue
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), JOBS_MAX))]
             with trio.CancelScope(shield=True):
-                await self._lane.run(partial(commit, self._connection, batch, self._path))
+                try:
+                    await self._lane.run(partial(commit, self._connection, batch, self._path))
+                except RuntimeError as error:  # no thread could be started
+                    _fail(batch, StoreUnavailable(f"{self._path}: {error}"))
                 for job in batch:
                     job.done.set()
                 self._commits += 1
@@ -256,10 +259,11 @@ class Checkpoints:
     async def run_if_due(self) -> None:
         if self._connection.total_changes - self._rows < CHECKPOINT_ROWS:
             return
-        await self._lane.run(self._passive)
-        if self.wal_bytes() >= self._guard_bytes:
-            async with self._readers.held_back():
-                await self._lane.run(self._truncate)
+        with suppress(RuntimeError):  # no thread could be started
+            await self._lane.run(self._passive)
+            if self.wal_bytes() >= self._guard_bytes:
+                async with self._readers.held_back():
+                    await self._lane.run(self._truncate)
 
     def _passive(self) -> None:
         self._rows = self._connection.total_changes

@@ -4,8 +4,9 @@ The order is OTP's: watch it first, so that its end cannot be missed even if it 
 send `SHUTDOWN`; wait; `KILL`. A child keeps its link to the supervisor all the while: should the
 supervisor itself be killed in the middle, the child still ends.
 
-Code that shields itself from cancellation, or blocks, survives even `KILL`. It is reported and left
-behind; the shutdown goes on.
+Code that shields itself from cancellation survives even `KILL`: its actor is dead for everybody
+else, the runtime reports the code as `Unkillable` and leaves it behind. A kill that does not take
+effect at all is reported here; either way the shutdown goes on.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def is_orphan(ref: Ref) -> bool:
     will end too, but may still be at it, and hold a name that its successor needs."""
     current = ref
     for _ in range(ANCESTORS_MAX):
-        above = current._actor._actor_supervisor
+        actor = current._actor
+        above = None if actor is None else actor._actor_supervisor
         if above is None:
             return False
         if not above.is_alive() or getattr(above._actor, "is_ending", False):

@@ -303,13 +303,15 @@ class Accounts(Actor):
                         Code.BAD_REQUEST, f"{name}: must be everyone, contacts or nobody"
                     )
                 change[name] = Audience(fields[name])
-        await self._services.accounts.update(uid, AccountChange(**change))
-        self._tell(PRESENCE, RelationChanged(uid))
+        if change:
+            await self._services.accounts.update(uid, AccountChange(**change))
+            self._tell(PRESENCE, RelationChanged(uid))
         if "receipts" in change:
             for row in await self._services.threads.memberships(uid):
                 if row.meta.kind is ThreadKind.DM:
                     self._tell(channel_name(row.meta.thread), BlockChanged())
-        return Done()
+        account = (await self._services.accounts.by_ids((uid,)))[uid]
+        return Done({"last_seen": account.last_seen.value, "receipts": account.receipts.value})
 
     def _tell_user(self, uid: UserId, message: object) -> None:
         self._tell(session_name(uid), message)

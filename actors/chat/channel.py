@@ -344,8 +344,8 @@ class Channel(Actor):
         self._draft, self._taken, self._written = None, [], []
         for uid in draft.changed:
             self._tell(uid, ViewChanged(self._state.thread))
+        self._finish(written)  # repeats stand at seqs before those of this draft
         self._deliver(draft, written)
-        self._finish(written)
         for caller in self._cursors.committed(draft.cursors):
             self._tell(caller.uid, Answer(caller, Done()))
         self._pump()

@@ -13,7 +13,8 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import pykka
 import trio
@@ -84,6 +85,28 @@ class Future(pykka.Future[T]):
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[], None]] | None = None
         self._lock = threading.Lock()
+        self._parents: tuple[Future[Any], ...] = ()
+
+    # ------------------------------------------------------------------ made of others
+    #
+    # pykka's hook takes the answers of a future's parents by a blocking `get`. On trio they are
+    # awaited first, so that it finds them there.
+
+    def filter(self, func: Any) -> Any:
+        return self._child(pykka.Future.filter(cast("Any", self), func))
+
+    def join(self, *futures: Any) -> Any:
+        return self._child(super().join(*futures), *futures)
+
+    def map(self, func: Any) -> Any:
+        return self._child(super().map(func))
+
+    def reduce(self, func: Any, *args: Any) -> Any:
+        return self._child(pykka.Future.reduce(cast("Any", self), func, *args))
+
+    def _child(self, child: Any, *others: Any) -> Any:
+        child._parents = (self, *others)
+        return child
 
     # ------------------------------------------------------------------ setting
 
@@ -132,9 +155,21 @@ class Future(pykka.Future[T]):
 
     async def wait(self) -> T:
         """The answer. Cancelling the wait leaves the future as it is."""
-        if self._get_hook is not None:
+        if self._get_hook is not None and not self._parents:
             return await trio.to_thread.run_sync(self.get, abandon_on_cancel=True)
-        if not self._is_done:
+        await self._settle()
+        return self.get()
+
+    async def _settle(self) -> None:
+        """Wait until `get` need not."""
+        for parent in self._parents:
+            await parent._settle()
+        if self._parents:
+            return
+        if self._get_hook is not None:
+            with suppress(Exception):
+                await trio.to_thread.run_sync(self.get, abandon_on_cancel=True)
+        elif not self._is_done:
             ready = trio.Event()
             token = trio.lowlevel.current_trio_token()
             thread = threading.get_ident()
@@ -147,7 +182,6 @@ class Future(pykka.Future[T]):
 
             self.on_done(wake)
             await ready.wait()
-        return self._result()
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self.wait().__await__()

@@ -231,7 +231,10 @@ def _is_answer(cell: Cell, answer: Answer | None, error: BaseException) -> bool:
 
 
 def _answer(cell: Cell, answer: Answer | None, value: Any, error: BaseException | None) -> None:
-    """Answer, unless the handler kept that right for later or the actor has died meanwhile."""
+    """Answer, unless the handler kept that right for later or has ended its own actor: then the
+    asker gets the exit reason, from the end."""
+    if _abrupt(cell) is not None:
+        return
     if answer is not None and cell.current is answer:
         cell.current = None
         if not answer.resolve(value, error):

@@ -192,3 +192,18 @@ test('the list: pinned first, newest next, archived apart', () => {
   assert.deepEqual(peers({ archived: true }), ['u5']);
   assert.deepEqual(peers({ query: 'U5' }), ['u5']);
 });
+
+test('without a connection nobody is known to be online or typing', () => {
+  const made = store(live(msg(1, 'u2')), { type: 'presence', st: { u2: { on: true } } },
+    { type: 'typing', thread: DM, user: 'u2', on: true, now: 0 });
+  made.dispatch({ type: 'link', link: { phase: 'waiting', attempt: 1, until: 9 } });
+  assert.deepEqual([made.get().presence, made.get().typing], [{}, {}]);
+});
+
+test('a draft that turns out to have a history is covered from its head', () => {
+  const made = store({ type: 'thread/draft', uid: 'u2' });
+  assert.equal(made.get().threads[DM].draft, true);
+  made.dispatch({ type: 'threads', threads: [object()] });
+  const thread = made.get().threads[DM];
+  assert.deepEqual([thread.draft, thread.known, thread.tl.at], [false, true, 5]);
+});

@@ -21,7 +21,8 @@ def test_the_pure_modules_in_node() -> None:
         pytest.skip("no node found")
     files = sorted(str(file) for file in HERE.glob("*.test.mjs"))
     assert files
-    run = subprocess.run([node, "--test", *files], capture_output=True, text=True, timeout=60)
+    command = [node, "--test", *files]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout
 
 
@@ -35,3 +36,11 @@ def test_the_client_stays_plain() -> None:
         assert text.count("\n") <= LINES_MAX, f"{module} is too long"
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "'style'"):
             assert word not in text, f"{module} uses {word}"
+
+
+def test_every_module_is_loaded_with_the_page() -> None:
+    """The list of preloads is whole, so that no import waits for the one before it."""
+    index = (STATIC / "index.html").read_text()
+    for module in STATIC.rglob("*.js"):
+        if module.name != "ticker-worker.js":
+            assert f'"{module.relative_to(STATIC).as_posix()}"' in index

@@ -15,8 +15,9 @@ from persistence.records import (
     Rewrite,
     Span,
     ThreadId,
+    UserId,
 )
-from tests.contracts.stores import ANN, BOB, CID, DM, GROUP, OTHER, Stores, append, event, filled
+from tests.contracts.stores import ANN, BOB, DM, GROUP, OTHER, Stores, append, event, filled
 
 
 async def test_claim_raises_the_epoch_from_nothing(stores: Stores) -> None:
@@ -176,11 +177,12 @@ async def test_meta_seq_stays_unless_given(stores: Stores) -> None:
     assert (await stores.log.claim(GROUP, 0)).head.meta_seq == 2
 
 
-async def test_a_large_batch_is_written_whole(stores: Stores) -> None:
+@pytest.mark.parametrize("readers", [3, 6])
+async def test_a_large_batch_is_written_whole(stores: Stores, readers: int) -> None:
     threads = [ThreadId(f"g{number}") for number in range(300)]
     for thread in threads:
         await stores.log.claim(thread, 0)
-    cursors = {ANN: Cursor(1, 1, 1), BOB: Cursor(1, 0, 0), CID: Cursor(0, 0, 0)}
+    cursors = {UserId(f"u{number}"): Cursor(1, number, 0) for number in range(readers)}
     batch = [append(t, 1, 0, event(1, cid="x"), event(2), cursors=cursors) for t in threads]
     assert await stores.log.append(batch) == [Committed()] * 300
     again = [append(t, 1, 2 * (i % 2), event(1 + 2 * (i % 2))) for i, t in enumerate(threads)]
@@ -188,7 +190,7 @@ async def test_a_large_batch_is_written_whole(stores: Stores) -> None:
     assert [isinstance(outcome, Committed) for outcome in outcomes] == [False, True] * 150
     found = await stores.log.summaries({t: Span() for t in threads}, {t: [BOB] for t in threads})
     assert [found[t].head.seq for t in threads] == [2, 3] * 150
-    assert found[threads[7]].cursors == {BOB: Cursor(1, 0, 0)}
+    assert found[threads[7]].cursors == {BOB: cursors[BOB]}
 
 
 async def test_empty_batch_is_nothing(stores: Stores) -> None:

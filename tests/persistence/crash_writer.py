@@ -1,7 +1,7 @@
 """Writes into a data directory until killed, and says on stdout what was acknowledged.
 
-Run as `python crash_writer.py DIRECTORY ROUND`. A line is `thread seq` or `user NAME`; it is written
-only after the store's answer, in one `write`, so that a reader of the pipe sees whole lines.
+Run as `python crash_writer.py DIRECTORY ROUND`. A line is `thread seq` or `user NAME`; it is
+written after the store's answer, in one `write`, so that a reader of the pipe sees whole lines.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from persistence.errors import DataDirectoryInUse
 from persistence.records import Cursor, Span, ThreadId
 from persistence.sqlite import SqliteStores, backup_directory, open_sqlite
 from persistence.sqlite_files import DATABASE
@@ -21,15 +22,18 @@ ACKNOWLEDGED = (50, 700, 3_000)
 """Lines after which the writer is killed, round for round."""
 
 
-def killed_after(directory: Path, round_: int, lines_wanted: int) -> list[str]:
-    """Run the writer until it has said so many lines, kill it; everything it said."""
-    writer = subprocess.Popen(
+def started(directory: Path, round_: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, SCRIPT, directory, str(round_)],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,
     )
-    with writer:
+
+
+def killed_after(directory: Path, round_: int, lines_wanted: int) -> list[str]:
+    """Run the writer until it has said so many lines, kill it; everything it said."""
+    with started(directory, round_) as writer:
         assert writer.stdout is not None
         lines = [writer.stdout.readline() for _ in range(lines_wanted)]
         writer.kill()
@@ -83,14 +87,7 @@ async def test_backup_of_what_a_crash_left_has_everything(tmp_path: Path) -> Non
 async def test_directory_is_free_when_its_holder_is_dead(
     tmp_path: Path, holder_lives: bool
 ) -> None:
-    from persistence.errors import DataDirectoryInUse
-
-    writer = subprocess.Popen(
-        [sys.executable, SCRIPT, tmp_path, "0"],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    with writer:
+    with started(tmp_path, 0) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline()
         if holder_lives:

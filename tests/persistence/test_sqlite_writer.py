@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from persistence import sqlite_writer
 from persistence.errors import NameTaken, OutcomeUnknown, StoreError, StoreUnavailable
@@ -146,9 +147,9 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path
     async with opened(tmp_path) as (writer, _, _), trio.open_nursery() as nursery:
         for number in range(50):
             nursery.start_soon(writer.submit, insert(number))
-        await trio.testing.wait_all_tasks_blocked(0.0)
+        await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(writer.close)
-        await trio.testing.wait_all_tasks_blocked(0.0)
+        await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(StoreUnavailable):
             await writer.submit(insert(99))
     with sqlite3.connect(tmp_path / "x.db") as connection:
@@ -159,8 +160,24 @@ async def test_closing_finishes_what_waits_and_refuses_what_comes(tmp_path: Path
 async def test_queue_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_writer, "QUEUE_JOBS_MAX", 3)
     async with opened(tmp_path) as (writer, _, _):
+        await trio.testing.wait_all_tasks_blocked()  # the writer waits for its first job
         results = await together(writer, *(insert(number) for number in range(10)))
     assert sorted(results, key=str) == [1, 1, 1, *[StoreUnavailable] * 7]
+
+
+async def test_lack_of_threads_refuses_and_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_sync(*arguments: Any, **keywords: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened(tmp_path) as (writer, readers, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.to_thread, "run_sync", run_sync)
+            with pytest.raises(StoreUnavailable, match="thread"):
+                await writer.submit(insert(1))
+        await writer.submit(insert(2))
+        assert await readers.read(stored) == [2]
 
 
 async def test_full_disk_refuses_and_passes(tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ class Deaf(Worker):
         self.world.log.append(f"{self.label} does not listen")
 
 
+class Shielded(Worker):
+    """Told `"hold"`, it runs code for a minute that no cancellation reaches."""
+
+    async def on_receive(self, message: Any) -> Any:
+        if message == "hold":
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60.0)
+
+
 class Broken(Worker):
     """Cannot even be made."""
 

@@ -20,6 +20,7 @@ from supervision import (
     NotStarted,
     Refusal,
     SpawnerHandle,
+    Strategy,
     admin,
 )
 from tests.supervision.actors import (
@@ -282,6 +283,19 @@ async def test_what_was_asked_for_while_the_supervisor_was_down_is_started(stage
     assert spawner.ensure("x") is None
     await settle(0.02)
     assert stage.ref("x").is_alive()
+
+
+async def test_what_was_asked_for_while_the_supervisor_stopped_is_started(stage: Stage) -> None:
+    await stage.supervise("a", dynamic(stage, Slow), strategy=Strategy.ONE_FOR_ALL)
+    spawner = SpawnerHandle(stage.system, DYN)
+    spawner.ensure("x")
+    await settle()
+    await stage.crash("a")
+    await settle(1.0)
+    assert spawner.ensure("y") is None
+    await settle(2.1)
+    assert stage.ref("y").is_alive()
+    assert stage.system.whereis("x") is None, "nobody asked for it since"
 
 
 async def test_a_stuck_child_of_a_dead_supervisor_does_not_keep_its_name(stage: Stage) -> None:

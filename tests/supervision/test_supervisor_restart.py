@@ -297,6 +297,42 @@ async def test_a_supervisor_can_be_shut_down_while_it_waits_for_a_restart(stage:
     assert list(stage.system.actors()) == []
 
 
+async def test_a_restart_that_hangs_is_ended_and_tried_again(stage: Stage) -> None:
+    await stage.supervise(stage.spec("a", start_s=5.0))
+    stage.world.hold_next("a")
+    await stage.crash("a")
+    await settle(4.9)
+    assert stage.ref("a").incarnation == 2
+    await settle(0.2)
+    assert stage.ref("a").incarnation == 3
+
+
+async def test_a_later_plan_covers_an_earlier_one(stage: Stage) -> None:
+    """The last child waits for its restart when one before it crashes: order comes first."""
+    slow = Backoff(3.0, 3.0, 0.0)
+    await stage.supervise(stage.spec("a", backoff=slow), "b", strategy=REST)
+    stage.world.take()
+    await stage.crash("b")
+    await stage.crash("a")
+    await settle(2.0)
+    assert stage.world.take() == ["-b ValueError", "-a ValueError"]
+    await settle(1.1)
+    assert stage.world.take() == ["+a", "+b"]
+
+
+async def test_nothing_starts_any_more_while_a_supervisor_stops(stage: Stage) -> None:
+    sup = await stage.supervise(stage.spec("a", Slow), "b")
+    stage.world.hold_next("b")
+    await stage.crash("b")
+    await settle(1.0)
+    stage.world.take()
+    sup.exit(SHUTDOWN)
+    await settle(1.0)
+    assert stage.world.take() == ["-b shutdown"]
+    await settle(2.1)
+    assert stage.world.take() == ["bye a", "-a shutdown", "-sup shutdown"]
+
+
 # ---------------------------------------------------------------------- significant children
 
 ANY, EVERY = AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT

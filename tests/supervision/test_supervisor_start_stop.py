@@ -7,6 +7,7 @@ import trio
 
 from actors.runtime import KILL, KILLED, SHUTDOWN, Custom, Shutdown, StartFailed
 from actors.runtime.exits import Crash
+from actors.runtime.tracing import Unkillable
 from supervision import (
     BRUTAL_KILL,
     FailedToStart,
@@ -15,7 +16,17 @@ from supervision import (
     SupervisorSpec,
     UncleanShutdown,
 )
-from tests.supervision.actors import TEMPORARY, Broken, Deaf, Polite, Slow, Stage, ids, settle
+from tests.supervision.actors import (
+    TEMPORARY,
+    Broken,
+    Deaf,
+    Polite,
+    Shielded,
+    Slow,
+    Stage,
+    ids,
+    settle,
+)
 
 
 async def test_children_start_one_after_the_other(stage: Stage) -> None:
@@ -160,6 +171,18 @@ async def test_a_supervisor_killed_while_it_stops_a_child_still_ends_it(stage: S
     sup.exit(KILL)
     await settle(1.0)
     assert "b does not listen" in stage.world.take(), "told a second time, by its link"
+
+
+async def test_code_that_cannot_be_killed_is_reported_and_left_behind(stage: Stage) -> None:
+    sup = await stage.supervise("a", stage.spec("b", Shielded, shutdown_s=2.0))
+    held_s = trio.current_time()
+    stage.ref("b").tell("hold")
+    await settle()
+    sup.exit(SHUTDOWN)
+    assert await sup.wait_exit() == SHUTDOWN
+    assert trio.current_time() - held_s < 5.0, "nothing hangs"
+    await settle(5.0)
+    assert [event.name for event in stage.seen(Unkillable)] == ["b"]
 
 
 async def test_an_invalid_spec_starts_nothing(stage: Stage) -> None:

@@ -81,3 +81,10 @@ async def test_a_name_cannot_break_out_of_the_graph(stage: Stage) -> None:
     assert dot.startswith("digraph tree {")
     assert '"0" -> "0.0";' in dot
     assert '\\"; evil [label=\\"' in dot
+
+
+async def test_a_dead_root_is_shown_as_stopped(stage: Stage) -> None:
+    sup = await stage.supervise("a")
+    await stage.system.stop(sup)
+    tree = snapshot(stage.system, sup)
+    assert (str(tree.state), tree.children) == ("stopped", ())

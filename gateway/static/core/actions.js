@@ -144,13 +144,9 @@ export async function setProfile(client, fields) {
   client.dispatch({ type: 'me', me: fields });
 }
 
-/** Without `change` it only asks. The server's word counts; without one, this browser's memory. */
-export async function privacy(client, change = {}) {
-  const { last_seen, receipts } = await client.change('privacy.set', change);
-  const told = last_seen ? { last_seen, receipts } : {};
-  const known = { ...client.storage.get('privacy', {}), ...change, ...told };
-  client.storage.set('privacy', known);
-  return { last_seen: 'everyone', receipts: 'everyone', ...known };
+/** Sets what `change` names; → both settings as they are now. */
+export function privacy(client, change = {}) {
+  return client.change('privacy.set', change);
 }
 
 export async function listSessions(client) {

@@ -126,7 +126,7 @@ export class Client {
   #forget() {
     this.presence.stop();
     this.outgoing.forget();
-    this.storage.remove('login', 'outbox', 'privacy');
+    this.storage.remove('login', 'outbox');
     this.dispatch({ type: 'reset' });
   }
 

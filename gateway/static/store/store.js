@@ -48,6 +48,12 @@ export function reduce(state, action) {
   return handler(state, action);
 }
 
+/** Without a connection nobody knows who is online or typing. */
+function linked(state, { link }) {
+  const lost = link.phase === 'waiting' || link.phase === 'ended';
+  return lost ? { ...state, link, presence: {}, typing: {} } : { ...state, link };
+}
+
 function threadOf(state, id) {
   return state.threads[id] ?? threads.stub(id, state.me?.uid);
 }
@@ -170,7 +176,7 @@ const onOutbox = (name) => (state, { cid, reason }) => ({
 
 const HANDLERS = {
   me: (state, { me }) => withUsers({ ...state, me: { ...state.me, ...me } }, [me]),
-  link: (state, { link }) => ({ ...state, link }),
+  link: linked,
   limits: (state, { limits }) => ({ ...state, limits }),
   loaded: (state) => ({ ...state, loaded: true }),
   reset: () => initialState(),

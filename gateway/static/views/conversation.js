@@ -89,6 +89,8 @@ export class Conversation {
   }
 
   #statusText(state, thread) {
+    const { phase, attempt } = state.link;
+    if (phase !== 'live' && attempt > 0) return 'waiting for the connection…';
     const writing = typists(state, thread.id);
     if (writing.length && !thread.removed) return typingWords(state, thread, writing);
     if (thread.kind === 'group') return this.#memberNames(state, thread);

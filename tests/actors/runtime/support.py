@@ -44,7 +44,7 @@ class AsyncPuppet(Actor):
         super().__init__()
         self.got: list[Any] = []
 
-    async def on_receive(self, message: Any) -> Any:  # type: ignore[override]  # pykka: sync
+    async def on_receive(self, message: Any) -> Any:
         if isinstance(message, Exception):
             raise message
         if callable(message) and not isinstance(message, Ref):

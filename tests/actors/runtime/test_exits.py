@@ -63,8 +63,11 @@ def test_what_cannot_be_printed_is_described_all_the_same(reason: ExitReason) ->
 
 
 def test_a_crash_keeps_words_of_the_exception_and_not_the_exception() -> None:
+    class Odd(ValueError):
+        """A class of ours can be referred to weakly."""
+
     def fail() -> None:
-        raise ValueError("a word")
+        raise Odd("a word")
 
     kept: list[weakref.ref[BaseException]] = []
     try:
@@ -73,6 +76,6 @@ def test_a_crash_keeps_words_of_the_exception_and_not_the_exception() -> None:
         reason = crash(error)
         kept.append(weakref.ref(error))
     gc.collect()
-    assert (reason.error, reason.message) == ("ValueError", "a word")
+    assert (reason.error, reason.message) == (Odd.__qualname__, "a word")
     assert "in fail" in reason.traceback
     assert kept[0]() is None

@@ -1,0 +1,199 @@
+"""What an actor runs beside itself: results in its turn, nothing left after its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from outcome import Error, Value
+
+from actors.runtime import KILL, ActorSystem, Crash, TaskRef
+from actors.runtime.tasks import UNWIND_S
+from actors.runtime.tracing import Unkillable
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, listen, puppet, settle
+
+KINDS = [Puppet, AsyncPuppet]
+
+
+async def after(seconds: float, value: Any) -> Any:
+    await trio.sleep(seconds)
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+async def run(actor: Any, work: Any, *args: Any, on_done: Any = None) -> TaskRef:
+    def act(self: Any) -> TaskRef:
+        task: TaskRef = self.run_task(work, *args, on_done=on_done or self.got.append, label="it")
+        return task
+
+    task = await do(actor, act)
+    assert isinstance(task, TaskRef)
+    return task
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_its_outcome_comes_in_a_turn_of_the_actor(
+    system: ActorSystem, kind: type[Any]
+) -> None:
+    actor = await puppet(system, kind)
+    await run(actor, after, 1.0, "value")
+    error = ValueError("x")
+    await run(actor, after, 2.0, error)
+    assert await actor.ref.call("meanwhile") == "meanwhile"
+    await settle(2.0)
+    assert actor.got == ["meanwhile", Value("value"), Error(error)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_callback_that_fails_crashes_the_actor(
+    system: ActorSystem, kind: type[Any]
+) -> None:
+    actor = await puppet(system, kind)
+    ref = actor.ref
+    await run(actor, after, 1.0, ValueError("x"), on_done=lambda result: result.unwrap())
+    reason = await ref.wait_exit()
+    assert isinstance(reason, Crash)
+    assert reason.error == "ValueError"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_it_is_cancelled_with_the_actor(system: ActorSystem, kind: type[Any]) -> None:
+    log: list[str] = []
+
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append("unwound")
+
+    actor = await puppet(system, kind)
+    task = await run(actor, work)
+    await settle()
+    actor.ref.exit(KILL)
+    assert task.is_cancelled
+    await settle()
+    assert (log, task.has_ended, actor.got) == (["unwound"], True, [])
+
+
+async def test_one_cancelled_before_its_first_step_takes_none(system: ActorSystem) -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+
+    actor = await puppet(system)
+    await do(actor, lambda self: self.run_task(work, on_done=steps.append).cancel())
+    await settle()
+    assert steps == []
+
+
+async def test_after_a_cancel_on_done_is_not_called(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    task = await run(actor, after, 1.0, "value")
+    task.cancel()
+    await settle(2.0)
+    assert actor.got == []
+
+
+async def test_not_even_if_the_outcome_was_on_its_way(system: ActorSystem) -> None:
+    """The task ends in the step before the actor's turn, in which another message cancels it."""
+    actor = await puppet(system)
+    gate = trio.Event()
+    task = await run(actor, gate.wait)
+    await settle()
+    gate.set()
+    actor.ref.deliver_control(lambda _self: task.cancel())
+    await settle()
+    assert actor.got == []
+
+
+async def test_code_of_the_dead_runs_no_tasks(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    actor.ref.exit(KILL)
+    task = actor.run_task(after, 0.0, "value", on_done=actor.got.append)
+    await settle()
+    assert (task.has_ended, actor.got) == (True, [])
+
+
+async def test_tasks_of_a_starting_actor_wait_for_its_start(system: ActorSystem) -> None:
+    class Early(Puppet):
+        async def on_start(self) -> None:  # type: ignore[override]  # pykka: sync
+            self.run_task(after, 0.0, "value", on_done=self.got.append)
+            await trio.sleep(1.0)
+            self.got.append("started")
+
+    actor = await puppet(system, Early)
+    await settle()
+    assert actor.got == ["started", Value("value")]
+
+
+# ---------------------------------------------------------------------- unkillable
+
+
+async def test_code_that_does_not_end_is_reported_and_left(
+    system: ActorSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    reports = listen(system, Unkillable)
+    gate = trio.Event()
+
+    async def act(_self: Any) -> None:
+        with trio.CancelScope(shield=True):
+            await gate.wait()
+
+    actor = await puppet(system, AsyncPuppet, name="n")
+    ref = actor.ref
+    ref.tell(act)
+    await settle()
+    ref.exit(KILL)
+    assert not ref.is_alive()
+    assert ref.is_unwinding
+    assert system.whereis("n") is None, "its name is free, its successor may start"
+    await settle(UNWIND_S + 0.1)
+    assert [report.name for report in reports] == ["n"]
+    assert "does not end" in caplog.text
+    gate.set()
+    await settle()
+    assert not ref.is_unwinding
+
+
+async def test_code_that_takes_a_moment_to_end_is_not(system: ActorSystem) -> None:
+    reports = listen(system, Unkillable)
+
+    async def act(_self: Any) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(UNWIND_S / 2)
+
+    actor = await puppet(system, AsyncPuppet)
+    actor.ref.tell(act)
+    await settle()
+    actor.ref.exit(KILL)
+    await settle(UNWIND_S + 0.1)
+    assert reports == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_failing_while_unwinding_is_logged_and_no_second_end(
+    system: ActorSystem, kind: type[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("while unwinding")
+
+    actor = await puppet(system, kind)
+    ref = actor.ref
+    if kind is AsyncPuppet:
+        ref.tell(lambda _self: work())
+    else:
+        await run(actor, work)
+    await settle()
+    ref.exit(KILL)
+    await settle()
+    assert str(ref.exit_reason) == "Killed()"
+    assert ("while unwinding" in caplog.text) == (kind is AsyncPuppet)

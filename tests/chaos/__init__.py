@@ -1,0 +1,1 @@
+"""Fault injection on the whole product: parts and processes are killed while people chat."""

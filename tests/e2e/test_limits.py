@@ -1,0 +1,206 @@
+"""PROTOCOL.md §5: every limit, on servers that make it small."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.wire import PASSWORD, ROOT, Server, Wire, serving
+
+SMALL = {
+    "COPPICE_LIMIT_TEXT_CHARS": "10",
+    "COPPICE_LIMIT_GROUP_MEMBERS": "3",
+    "COPPICE_LIMIT_HISTORY_EVENTS": "4",
+    "COPPICE_LIMIT_SYNC_THREADS": "2",
+    "COPPICE_LIMIT_SYNC_EVENTS": "5",
+    "COPPICE_LIMIT_PRESENCE_UIDS": "2",
+    "COPPICE_LIMIT_PRESENCE_INTERVAL_MS": "60000",
+    "COPPICE_LIMIT_SESSIONS": "2",
+    "COPPICE_LIMIT_FRAME_BYTES": "2000",
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("small"), **SMALL) as server:
+        yield server
+
+
+def test_limits_are_advertised(small: Server) -> None:
+    limits = small.wire().hello["limits"]
+    for name, value in SMALL.items():
+        assert limits[name.removeprefix("COPPICE_LIMIT_").lower()] == int(value)
+
+
+def test_text_is_counted_in_code_points(small: Server) -> None:
+    alice, bob = small.user(), small.user()
+    alice.say(bob, "🌲" * 10)
+    assert alice.refused("send", to=bob.uid, text="x" * 11) == "too_large"
+    thread = alice.say(bob, "short")["thread"]
+    assert alice.refused("edit", thread=thread, seq=1, text="x" * 11) == "too_large"
+
+
+def test_a_group_has_a_largest_size(small: Server) -> None:
+    users = [small.user() for _ in range(4)]
+    uids = [user.uid for user in users]
+    assert users[0].refused("group.create", name="G", members=uids[1:]) == "limit"
+    thread = users[0].ok("group.create", name="G", members=uids[1:3])["thread"]
+    assert users[0].refused("group.add", thread=thread, users=uids[3:]) == "limit"
+
+
+def test_pages_and_syncs_are_clamped(small: Server) -> None:
+    alice = small.user()
+    threads = []
+    for _ in range(3):
+        bob = small.user()
+        for _ in range(6):
+            threads.append(alice.say(bob, "x")["thread"])
+    assert len(alice.ok("history", thread=threads[0], limit=100)["events"]) == 4
+    synced = alice.ok("sync", cursors={})
+    assert len(synced["threads"]) == 2
+    assert sum(map(len, synced["events"].values())) == 5
+    assert len(synced["more"]) == 3
+
+
+def test_presence_has_a_size_and_an_interval(small: Server) -> None:
+    alice = small.user()
+    assert alice.refused("presence", uids=["u1", "u2", "u3"]) == "limit"
+    alice = small.user()
+    alice.ok("presence", uids=["u1"])
+    early = alice.request("presence", uids=["u1"])
+    assert early["code"] == "rate_limited"
+    assert early["temporary"] is True
+    assert early["retry_ms"] > 0
+
+
+def test_sessions_a_user(small: Server) -> None:
+    alice = small.user()
+    small.device(alice)
+    assert small.wire().refused("login", user=alice.user, **{"pass": PASSWORD}) == "limit"
+    alice.ok("session.revoke", sid="others")
+    small.device(alice)
+
+
+def test_rates_count_per_user_and_heartbeats_are_free(special: Callable[..., Server]) -> None:
+    server = special(
+        COPPICE_LIMIT_SEND_BURST="3", COPPICE_LIMIT_SEND_PER_S="1",
+        COPPICE_LIMIT_REQUEST_BURST="4", COPPICE_LIMIT_REQUEST_PER_S="1",
+    )  # fmt: skip
+    alice, bob = server.user(), server.user()
+    phone = server.device(alice)
+    for wire in (alice, phone, alice):
+        wire.say(bob)
+    refused = phone.request("send", to=bob.uid, text="x")
+    assert (refused["code"], refused["temporary"]) == ("rate_limited", True)
+    assert 0 < refused["retry_ms"] <= 1000
+    bob.say(alice)
+    for _ in range(4):
+        alice.ok("session.list")
+    assert alice.refused("session.list") == "rate_limited"
+    for _ in range(50):
+        alice.send({"op": "hb"})
+    alice.quiet()
+
+
+def test_who_never_stops_asking_is_closed(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_LIMIT_REQUEST_BURST="1", COPPICE_LIMIT_REQUEST_PER_S="1")
+    alice = server.user()
+    for _ in range(620):
+        alice.send({"op": "user.get", "uids": []})
+    assert alice.closed() == 4008
+    assert alice.bye is not None
+    assert alice.bye["retry_ms"] > 0
+
+
+def test_failed_logins_lock_account_and_address(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_LIMIT_LOGIN_FAILURES_PER_MIN="3")
+    alice = server.user()
+    wire = server.wire()
+    for _ in range(3):
+        assert (
+            wire.refused("login", user=alice.user, **{"pass": "wrong wrong"}) == "bad_credentials"
+        )
+    locked = wire.request("login", user=alice.user, **{"pass": PASSWORD})
+    assert locked["code"] == "rate_limited"
+    assert locked["retry_ms"] > 0
+    assert (
+        server.wire().refused("login", user="someone.else", **{"pass": PASSWORD}) == "rate_limited"
+    )
+
+
+def test_sockets_are_counted(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_LIMIT_SOCKETS_PER_ADDRESS="2")
+    first, second = server.wire(), server.wire()
+    third = Wire(server, hello=False)
+    assert third.closed() == 4013
+    assert third.bye is not None
+    first.socket.close()
+    deadline = time.monotonic() + 5
+    while True:  # the server hears of the close a moment later
+        again = Wire(server, hello=False)
+        if again.receive()["op"] == "hello":
+            break
+        assert time.monotonic() < deadline
+    second.close()
+
+
+def test_a_slow_reader_gets_a_gap_and_slows_nobody(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_LIMIT_QUEUE_FRAMES="16", COPPICE_LIMIT_QUEUE_BYTES="65536")
+    alice, bob = server.user(), server.user()
+    phone = server.device(bob)
+    text = "x" * 4000
+    thread = alice.say(bob, text)["thread"]
+    phone.event("msg", seq=1)
+    phone.socket.recv_messages.pause()  # its reader thread stops; the kernel's buffers fill
+    head = 1
+    for _ in range(600):
+        head = alice.say(thread, text)["seq"]
+        bob.event("msg", seq=head)
+    phone.socket.recv_messages.resume()
+    gap = phone.event("gap", thread=thread)
+    assert gap["head"] == head
+    have = max([e["seq"] for e in phone.events if e["e"] == "msg"], default=1)
+    assert gap["have"] >= 1
+    seen = {e["seq"] for e in phone.events if e["e"] == "msg"}
+    assert seen | set(range(gap["have"] + 1, gap["head"] + 1)) >= set(range(2, head + 1))
+    page = phone.ok("history", thread=thread, after=gap["have"])
+    assert page["events"][0]["seq"] == gap["have"] + 1
+    assert have < head
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"COPPICE_LIMIT_GROUP_MEMBERS": "1025"},
+        {"COPPICE_LIMIT_HISTORY_EVENTS": "101"},
+        {"COPPICE_LIMIT_PRESENCE_UIDS": "501"},
+        {"COPPICE_LIMIT_SEND_PER_S": "many"},
+        {"COPPICE_PORT": "99999"},
+        {"COPPICE_LAB": "yes"},
+    ],
+)
+def test_a_bad_setting_ends_the_program_with_one_line(
+    tmp_path: object, setting: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "run.py", "serve", "--data", str(tmp_path)],
+        cwd=ROOT, env=os.environ | setting, capture_output=True, text=True, timeout=30,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert next(iter(setting)) in line
+
+
+def test_json_depth_is_no_weapon(small: Server) -> None:
+    alice = small.user()
+    alice.send('{"op":' + "[" * 900 + "]" * 900 + "}")
+    assert alice.receive()["code"] == "bad_request"
+    alice.send(json.dumps({"op": "session.list", "id": 1}))
+    assert alice.receive()["op"] == "ok"

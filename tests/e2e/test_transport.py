@@ -1,0 +1,165 @@
+"""PROTOCOL.md §1 and §6: frames, ids, error codes, close codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.e2e.wire import PASSWORD, ROOT, Server, Wire
+
+
+def test_hello_comes_first_and_says_everything(server: Server) -> None:
+    hello = server.wire().hello
+    assert {"op", "v", "hb_ms", "offline_ms", "auth_ms", "node", "now", "limits"} <= set(hello)
+    assert (hello["op"], hello["v"]) == ("hello", 1)
+    assert set(hello["limits"]) == {
+        "frame_bytes", "text_chars", "group_members", "history_events", "sync_threads",
+        "sync_events", "presence_uids", "presence_interval_ms", "sessions", "send_burst",
+        "send_per_s", "request_burst", "request_per_s", "login_failures_per_min", "queue_frames",
+        "queue_bytes", "sockets", "sockets_per_address",
+    }  # fmt: skip
+
+
+def test_the_subprotocol_is_negotiated(server: Server) -> None:
+    wire = server.wire(subprotocols=["chat.v9.json", "chat.v1.json"])
+    assert wire.socket.subprotocol == "chat.v1.json"
+    unknown = Wire(server, hello=False, subprotocols=["chat.v9.json"])
+    assert unknown.closed() == 4002
+
+
+def test_ids_are_echoed_unchanged(alice: Wire) -> None:
+    for number in (0, -7, 2**40, "text", "", "ü"):
+        alice.send({"op": "session.list", "id": number})
+        while "id" not in (answer := alice.receive()):
+            pass
+        assert answer["id"] == number
+        assert type(answer["id"]) is type(number)
+
+
+def test_without_an_id_there_is_no_ok_but_there_are_errors(alice: Wire, bob: Wire) -> None:
+    alice.send({"op": "send", "to": bob.uid, "text": "no id"})
+    alice.send({"op": "send", "to": "u999999", "text": "no id"})
+    bob.event("msg", text="no id")
+    alice.ok("session.list")
+    assert [(error["code"], "id" in error) for error in alice.errors] == [("not_found", False)]
+
+
+def test_a_heartbeat_is_answered_before_login_too(server: Server) -> None:
+    wire = server.wire()
+    wire.send({"op": "hb"})
+    answer = wire.receive()
+    assert answer["op"] == "hb"
+    assert abs(answer["now"] - time.time() * 1000) < 60_000
+
+
+def test_before_login_everything_else_is_unauthorized(server: Server) -> None:
+    wire = server.wire()
+    for op in ("send", "presence", "nonsense", "bye"):
+        assert wire.refused(op) == "unauthorized"
+
+
+def test_after_login_logging_in_is_a_conflict(alice: Wire) -> None:
+    assert alice.refused("auth", token=alice.token) == "conflict"
+    assert alice.refused("login", user=alice.user, **{"pass": PASSWORD}) == "conflict"
+    assert alice.refused("register", user="another.one", **{"pass": PASSWORD}) == "conflict"
+
+
+def test_unknown_fields_are_ignored_and_bad_ones_named(alice: Wire, bob: Wire) -> None:
+    alice.ok("send", to=bob.uid, text="x", colour="green")
+    answer = alice.request("send", to=bob.uid, text=7)
+    assert answer["code"] == "bad_request"
+    assert "text" in answer["msg"]
+    missing = alice.request("history")
+    assert missing["code"] == "bad_request"
+    assert "thread" in missing["msg"]
+
+
+@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800"])
+def test_nul_and_lone_surrogates_are_refused(alice: Wire, bob: Wire, escape: str) -> None:
+    alice.send(f'{{"op":"send","id":"n","to":"{bob.uid}","text":"a{escape}b"}}')
+    answer = alice.receive()
+    assert (answer["code"], answer["id"]) == ("bad_request", "n")
+    assert "text" in answer["msg"]
+
+
+@pytest.mark.parametrize(
+    "frame", ["nonsense", "[]", "7", "{}", '{"op":7}', '{"op":"hb","id":[]}', b'{"op":"hb"}']
+)
+def test_a_malformed_frame_is_a_bad_request(alice: Wire, frame: str | bytes) -> None:
+    alice.send(frame)
+    assert alice.receive()["code"] == "bad_request"
+    alice.ok("session.list")
+
+
+def test_the_twentieth_malformed_frame_closes(alice: Wire) -> None:
+    for _ in range(20):
+        alice.send("nonsense")
+    assert alice.closed() == 4001
+    assert alice.bye is not None
+    assert (alice.bye["op"], alice.bye["code"]) == ("bye", 4001)
+
+
+def test_a_frame_too_large_closes(alice: Wire) -> None:
+    limit = alice.hello["limits"]["frame_bytes"]
+    alice.socket.send(json.dumps({"op": "x", "filler": "x" * limit}))
+    assert alice.closed() == 1009
+
+
+def test_a_fragmented_frame_is_one_frame(alice: Wire) -> None:
+    alice.socket.send(iter(['{"op":"ses', 'sion.list","i', 'd":"f"}']))
+    assert alice.receive()["id"] == "f"
+
+
+def test_bye_closes_cleanly(alice: Wire) -> None:
+    alice.ok("bye")
+    assert alice.closed() == 1000
+
+
+def test_who_does_not_log_in_is_closed(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_AUTH_MS="300")
+    wire = server.wire()
+    wire.send({"op": "hb"})
+    assert wire.closed() == 4003
+    server.user().ok("session.list")
+
+
+def test_a_drain_says_when_to_come_back(special: Callable[..., Server]) -> None:
+    server = special()
+    wires = [server.user() for _ in range(3)]
+    began = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    for wire in wires:
+        assert wire.closed() == 4012
+        assert wire.bye is not None
+        assert wire.bye["retry_ms"] > 0
+    assert server.process.wait(10) == 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    first = Server(tmp_path)
+    try:
+        second = subprocess.run(
+            [sys.executable, "run.py", "serve", "--port", "0", "--data", str(tmp_path)],
+            cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert second.returncode == 2
+        assert str(tmp_path) in second.stderr
+        assert second.stdout == ""
+    finally:
+        assert first.stop() == 0
+
+
+def test_a_closed_socket_does_not_answer(alice: Wire) -> None:
+    alice.ok("bye")
+    alice.closed()
+    with pytest.raises(ConnectionClosed):
+        alice.send({"op": "hb"})
