@@ -25,9 +25,9 @@ class Sent:
     thread: str
     cid: str
     text: str
-    connection: int
-    order: int
     target: int | None = None
+    connection: int = 0
+    order: int = 0
     tries: int = 1
     seq: int | None = None
     ts: int | None = None
@@ -53,11 +53,13 @@ class Ledger:
     def acknowledged(self) -> int:
         return sum(sent.seq is not None for sent in self.sent.values())
 
-    def texts(self, thread: str, uid: str) -> set[str]:
-        """Everything a message of this user in this thread may ever have said."""
-        return {
-            sent.text for sent in self.sent.values() if (sent.thread, sent.uid) == (thread, uid)
-        }
+    def texts(self, thread: str) -> dict[str, set[str]]:
+        """Everything anybody's messages in this thread may ever have said, by author."""
+        texts: dict[str, set[str]] = {}
+        for sent in self.sent.values():
+            if sent.thread == thread:
+                texts.setdefault(sent.uid, set()).add(sent.text)
+        return texts
 
 
 def check_log(ledger: Ledger, thread: str, log: Sequence[Event]) -> list[str]:
@@ -83,8 +85,8 @@ def check_log(ledger: Ledger, thread: str, log: Sequence[Event]) -> list[str]:
             wrong.append(f"{name}: acknowledged at {sent.seq}, where {dict(event)} stands")
         if sent.seq not in edited and by_text[_key(sent)] != 1:
             wrong.append(f"{name}: there {by_text[_key(sent)]} times")
-    submitted = {_key(sent) for sent in ours}
-    wrong += [f"{thread}: nobody wrote {key}" for key in by_text if key[2] not in _all(submitted)]
+    submitted = {sent.text for sent in ours}
+    wrong += [f"{thread}: nobody wrote {key}" for key in by_text if key[2] not in submitted]
     return wrong + [f"{thread}: {fault}" for fault in _in_order(ours)]
 
 
@@ -105,12 +107,13 @@ def check_device(
             f"of {len(expected)}"
         ]
     wrong: list[str] = []
+    texts = ledger.texts(thread)
     for event, real in zip(seen, log, strict=True):
         fields = ("e", "seq", "ts", "n", "from", "target", "user", "by")
         same = all(event.get(key) == real.get(key) for key in fields if key in event)
         if not same:
             wrong.append(f"{name} in {thread} at {event['seq']}: {dict(event)}, not {dict(real)}")
-        elif "text" in event and event["text"] not in ledger.texts(thread, real["from"]):
+        elif "text" in event and event["text"] not in texts[real["from"]]:
             wrong.append(f"{name} in {thread} at {event['seq']}: {event['text']!r}")
     return wrong
 
@@ -145,7 +148,3 @@ def _key(sent: Sent) -> tuple[str, str, str]:
 
 def _words(event: Event) -> tuple[str, str, str]:
     return (event["e"], event["from"], event["text"])
-
-
-def _all(keys: Iterable[tuple[str, str, str]]) -> set[str]:
-    return {text for _, _, text in keys}
