@@ -61,6 +61,13 @@ class Killer:
             else:
                 self.missed += 1  # between two incarnations
 
+    async def last_strike(self) -> None:
+        """Every channel dies while the last posts are on their way: what it wrote and did not
+        deliver, nobody's next message will make anyone miss."""
+        for thread in self._town.threads:
+            if await trio.to_thread.run_sync(self._kill, f"channel:{thread}"):
+                self.killed["channel"] += 1
+
     def pick(self) -> str:
         """The name of the next victim."""
         if self._parts and self._rng.random() < FIXED_SHARE and self._may_kill_fixed():

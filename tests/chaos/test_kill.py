@@ -39,6 +39,7 @@ async def run(
             await killer.rampage(kills)
             await town.acknowledged.more(PEOPLE)  # life goes on after the last one
             enough.set()
+            await killer.last_strike()
         await town.converge()
         wrong = await town.verdict()
         tree = await trio.to_thread.run_sync(killer.tree)
