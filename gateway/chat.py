@@ -398,7 +398,7 @@ class Chat:
 # ---------------------------------------------------------------------------------- command line
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chat", description="Talk from a terminal.")
     parser.add_argument("--url", default="ws://127.0.0.1:8080/ws", help="the server")
     parser.add_argument("--user", help="who you are; asked for when absent")

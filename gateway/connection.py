@@ -94,10 +94,10 @@ class Connection:
     """See the module. Implements `actors.chat.messages.Device`."""
 
     __slots__ = (
-        "_backlog", "_closing", "_drained", "_ended", "_hub", "_login", "_malformed", "_next_request",
-        "_polled_at", "_refused", "_room", "_writing", "clean", "dirty", "last_frame_s", "look_slot",
-        "lost_at_ms", "number", "opened_at_s", "outbox", "pending", "phase", "quota", "session",
-        "sid", "transport", "uid",
+        "_backlog", "_closing", "_drained", "_ended", "_hub", "_login", "_malformed",
+        "_next_request", "_polled_at", "_refused", "_room", "_writing", "clean", "dirty",
+        "last_frame_s", "look_slot", "lost_at_ms", "number", "opened_at_s", "outbox", "pending",
+        "phase", "quota", "session", "sid", "transport", "uid",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, transport: Transport) -> None:

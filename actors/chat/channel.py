@@ -23,7 +23,7 @@ from outcome import Error, Outcome, Value
 from actors.chat import journal
 from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
-from actors.chat.channel_delivery import cursor_event, head_event, page_of, runs, typing_event
+from actors.chat.channel_delivery import announcements, cursor_event, page_of, runs, typing_event
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
 from actors.chat.channel_plan import (
@@ -132,13 +132,14 @@ class Channel(Actor):
         self._receipts_shown = relations.receipts_shown
 
     def _announce(self) -> None:
-        """Tail safety: every member online hears where the log stands (PROTOCOL.md §4.6)."""
+        """Tail safety: every member online hears where the log stands (PROTOCOL.md §4.6). Who was
+        told of a change of membership is not known: sessions look theirs up again."""
         if not self._state.head.seq:
             return
-        thread = self._state.thread
-        show = Show(("head", thread), head_event(thread, self._state.head))
-        for uid in self._state.active_members():
-            self._tell(uid, show)
+        for show, audience in announcements(self._state):
+            for uid in audience:
+                self._tell(uid, ViewChanged(self._state.thread))
+                self._tell(uid, show)
 
     def on_receive(self, message: Any) -> None:
         match message:

@@ -7,6 +7,7 @@ actor's included, gets the event (PROTOCOL.md §4.3).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -14,7 +15,7 @@ from actors.chat.answers import Code, Refused
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_plan import Settled, Written
 from actors.chat.channel_state import ThreadState, page_range, shown_to
-from actors.chat.messages import OWN_CID_PREFIX, History, NoPage, Page, Published
+from actors.chat.messages import OWN_CID_PREFIX, History, NoPage, Page, Published, Show
 from persistence.records import Cursor, Head, ThreadId, UserId
 
 
@@ -46,6 +47,18 @@ def head_event(thread: ThreadId, head: Head) -> bytes:
     """Where the log stands, and under which writer."""
     fields = {"e": "head", "thread": thread, "seq": head.seq, "n": head.n, "epoch": head.epoch}
     return msgspec.json.encode(fields)
+
+
+def announcements(state: ThreadState) -> Iterator[tuple[Show, tuple[UserId, ...]]]:
+    """Where the log stands, for its members; for those who left of late, where it ends for them:
+    they may have missed their last event as anybody may have missed theirs."""
+    key = ("head", state.thread)
+    yield Show(key, head_event(state.thread, state.head)), tuple(state.active_members())
+    for member in state.members.values():
+        last = None if member.left_seq is None else state.at(member.left_seq)
+        if last is not None:
+            head = replace(state.head, seq=last.seq, n=last.n)
+            yield Show(key, head_event(state.thread, head)), (member.uid,)
 
 
 def cursor_event(thread: ThreadId, uid: UserId, cursor: Cursor) -> bytes:

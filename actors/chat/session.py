@@ -28,6 +28,7 @@ from actors.chat.commands import (
     Send,
 )
 from actors.chat.messages import (
+    OWN_CID_PREFIX,
     Answer,
     Attach,
     Caller,
@@ -62,7 +63,7 @@ from actors.chat.pending import Entry, Link, Outstanding, Passed
 from actors.chat.services import Services
 from actors.runtime import Actor, Down, NameUp, is_abnormal
 from persistence.errors import StoreError, StoreUnavailable
-from persistence.records import Membership, SessionId, ThreadId, UserId
+from persistence.records import ClientId, Membership, SessionId, ThreadId, UserId
 
 REPLACED, REVOKED = 4007, 4006
 """Close codes (PROTOCOL.md §6)."""
@@ -474,7 +475,9 @@ class Session(Actor):
                 case Value(Refused() as refused):
                     self._answer(request.caller, refused)
                 case Value((thread, command)):
-                    self._give(thread, Post(request.caller, request.cid, command))
+                    # its own name space: the same cid may name a message in the group
+                    cid = ClientId(OWN_CID_PREFIX + request.cid)
+                    self._give(thread, Post(request.caller, cid, command))
                 case Error(error):
                     self._answer(request.caller, self._store_refusal(error))
 

@@ -55,9 +55,9 @@ class Device:
     """One device of one user. `run()` keeps it connected; the other calls wait until it is.
 
     `applied` maps threads to the durable events in the order they took effect here. `notes` counts
-    what the wire did: events that came `live`, `jumps` and `fetches`; `closes` lists the close code of
-    every socket lost. On one connection an event is pushed at most once and in order, which is more
-    than guarantee 3 asks."""
+    what the wire did: events that came `live`, `jumps` and `fetches`; `closes` lists the close code
+    of every socket lost. On one connection an event is pushed at most once and in order, which is
+    more than guarantee 3 asks."""
 
     def __init__(
         self, name: str, address: Callable[[], str], token: str, ledger: Ledger, rng: random.Random

@@ -1,7 +1,7 @@
 """What was sent, what was acknowledged, and what must therefore be true. Pure.
 
-Every message of a run carries a `cid` and a text that says who wrote it and as their how manieth, so
-that a lost, doubled, moved or altered one can be told from the log alone. The rules are those of
+Every message of a run carries a `cid` and a text that says who wrote it and as their how manieth:
+a lost, doubled, moved or altered one can be told from the log alone. The rules are those of
 PROTOCOL.md §4; a broken one is a sentence, and a run is good when there is none.
 """
 
@@ -101,10 +101,12 @@ def check_device(
     expected = [event["seq"] for event in log]
     if seqs != expected:
         return [
-            f"{name} in {thread}: lost {sorted(set(expected) - set(seqs))[:5]}, "
-            f"extra {sorted(set(seqs) - set(expected))[:5]}, "
-            f"twice {[seq for seq, times in Counter(seqs).items() if times > 1][:5]}, "
-            f"of {len(expected)}"
+            (
+                f"{name} in {thread}: lost {sorted(set(expected) - set(seqs))[:5]}, "
+                f"extra {sorted(set(seqs) - set(expected))[:5]}, "
+                f"twice {[seq for seq, times in Counter(seqs).items() if times > 1][:5]}, "
+                f"of {len(expected)}"
+            )
         ]
     wrong: list[str] = []
     texts = ledger.texts(thread)
@@ -131,7 +133,7 @@ def _dense(log: Sequence[Event]) -> Iterable[str]:
 
 
 def _in_order(ours: Sequence[Sent]) -> Iterable[str]:
-    """Sends of one connection to one thread are applied in the order sent, those sent again apart."""
+    """Sends of one connection to a thread are applied in the order sent, those sent again apart."""
     last: dict[int, Sent] = {}
     for sent in sorted(ours, key=lambda sent: (sent.connection, sent.order)):
         if sent.tries > 1 or sent.seq is None:

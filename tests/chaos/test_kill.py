@@ -1,4 +1,4 @@
-"""Parts of the server are killed while twenty people chat: nobody loses anything, or even notices."""
+"""Parts of the server are killed while twenty people chat: nobody loses anything, or notices."""
 
 from __future__ import annotations
 

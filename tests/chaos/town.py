@@ -19,7 +19,7 @@ from tests.chaos.ledger import Ledger, Sent, check_device, check_log
 IN_FLIGHT = 2
 """Posts a person has on the way at the same time."""
 CONVERGED_S = 15.0
-"""Within this every device must have everything, by itself, after the last post and the last kill."""
+"""Within this every device must have everything, by itself, after the last post and last kill."""
 GROUP_SHARE, EDIT_SHARE = 0.25, 0.05
 
 

@@ -59,8 +59,7 @@ def test_pages_and_syncs_are_clamped(small: Server) -> None:
     threads = []
     for _ in range(3):
         bob = small.user()
-        for _ in range(6):
-            threads.append(alice.say(bob, "x")["thread"])
+        threads += [alice.say(bob, "x")["thread"] for _ in range(6)]
     assert len(alice.ok("history", thread=threads[0], limit=100)["events"]) == 4
     synced = alice.ok("sync", cursors={})
     assert len(synced["threads"]) == 2

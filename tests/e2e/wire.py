@@ -43,8 +43,8 @@ Frame = dict[str, Any]
 class Server:
     """A server process on a data directory."""
 
-    def __init__(self, data: Path, port: int = 0, **settings: str) -> None:
-        command = [sys.executable, "run.py", "serve", "--port", str(port), "--data", str(data)]
+    def __init__(self, data: Path, /, port: str = "0", **settings: str) -> None:
+        command = [sys.executable, "run.py", "serve", "--port", port, "--data", str(data)]
         self.process = subprocess.Popen(
             [*command, "--ops", "127.0.0.1:0"],
             cwd=ROOT, env=os.environ | GENEROUS | settings, stdout=subprocess.PIPE, text=True,
@@ -97,8 +97,9 @@ class Wire:
 
     def __init__(self, server: Server, *, hello: bool = True, **options: Any) -> None:
         self.socket: ClientConnection = connect(
-            f"ws://{server.address}/ws", legacy=True, compression=None, **options
-        )  # type: ignore[call-arg]
+            f"ws://{server.address}/ws", legacy=True, compression=None, ping_interval=None,
+            max_queue=None, **options,
+        )  # fmt: skip
         self.events: list[Frame] = []
         self.errors: list[Frame] = []
         self.bye: Frame | None = None

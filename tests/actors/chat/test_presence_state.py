@@ -19,8 +19,8 @@ def state() -> PresenceState:
 
 
 def test_unknown_until_a_gateway_reports() -> None:
+    assert not PresenceState(version=1).is_known
     made = PresenceState(version=1)
-    assert not made.is_known
     made.lease("g", (A,), 0.0)
     assert made.is_known
     assert made.status((A,), None, ALL) == {A: {"on": True}}

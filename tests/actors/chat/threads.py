@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from actors.chat.answers import Done
+from actors.chat.answers import Done, Refused
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_plan import (
     Planned,
@@ -86,6 +86,7 @@ def answer(planned: Planned) -> dict[str, Any]:
 def refusal(planned: Planned) -> str:
     """The code of a refused post, whether the log is still to be asked or not."""
     refused = getattr(planned, "refused", None) or planned.result  # type: ignore[union-attr]
+    assert isinstance(refused, Refused), refused
     return str(refused.code.value)
 
 

@@ -1,0 +1,1 @@
+"""The real actors compared, step by step, with a reference written from the protocol alone."""
