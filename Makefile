@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The suite starts the server a hundred times: compile it once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/python run.py serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -39,6 +39,7 @@ CHROMIUM_ARGS: Final = (
     "--disable-quic",
 )
 SETTINGS: Final = {
+    "COPPICE_ARGON2_COST": "test",
     "COPPICE_LIMIT_SEND_BURST": "2000",
     "COPPICE_LIMIT_SEND_PER_S": "1000",
     "COPPICE_LIMIT_REQUEST_BURST": "2000",
