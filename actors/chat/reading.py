@@ -252,27 +252,27 @@ async def sync(
     """Every thread of the user that is ahead of its cursor, newest activity first.
 
     `limit` counts the events of the whole reply. A thread that did not get all of its events is in
-    `more`; a cursor beyond the head is in `reset` and served from the newest page; groups that were
-    deleted or left are in `removed`.
+    `more`; one whose cursor is beyond the head is in `reset` and served from the newest page, or
+    only in `more` when no event is left for it; groups that were deleted or left are in `removed`.
     """
     limits = services.limits
     found = await lines(services, uid, await services.threads.memberships(uid))
     removed = [line.thread for line in found if line.removed]
-    reset = {line.thread for line in found if cursors.get(line.thread, 0) > line.head.seq}
-    ahead = [
-        line for line in found if line.thread in reset or _cursor(line, cursors) < line.head.seq
-    ]
+    ahead = [line for line in found if _cursor(line, cursors) != line.head.seq]
     budget = min(limit, limits.sync_events)
     events: dict[str, msgspec.Raw] = {}
     more = [line.thread for line in ahead[limits.sync_threads :]]
+    reset: list[ThreadId] = []
     shown = ahead[: limits.sync_threads]
     for line in shown:
-        low, high, rest = _sync_range(line, cursors, min(budget, limits.sync_events))
-        if line.thread in reset:
-            low, high, _ = page_range(
-                line.span, line.head.seq, min(budget, limits.history_events) or 1
-            )
+        if _cursor(line, cursors) < line.head.seq:
+            low, high, rest = _sync_range(line, cursors, budget)
+        elif budget:
+            low, high, _ = page_range(line.span, line.head.seq, min(budget, limits.history_events))
             rest = False
+            reset.append(line.thread)
+        else:
+            low, high, rest = 1, 0, True
         bodies = await stored_range(services, uid, line.thread, low, high) if low <= high else []
         budget -= len(bodies)
         hidden = line.membership.hidden
@@ -287,7 +287,7 @@ async def sync(
             "events": events,
             "more": more,
             "removed": removed,
-            "reset": sorted(reset),
+            "reset": reset,
         }
     )
 
