@@ -169,6 +169,12 @@ class Wire:
             assert time.monotonic() < deadline, f"no {kind} {match}; there are {self.events}"
             self.receive(deadline - time.monotonic())
 
+    def error(self) -> Frame:
+        """The next error without an `id`. It may come after later answers."""
+        while not self.errors:
+            self.receive()
+        return self.errors.pop(0)
+
     def closed(self) -> int:
         """Read until the server closes; the close code."""
         with contextlib.suppress(ConnectionClosed):
