@@ -9,8 +9,9 @@ running system through `OpsBackend` alone.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Protocol
 
@@ -46,6 +47,9 @@ class OpsBackend(Protocol):
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Have `listener` called with each event from now on, until the returned function is."""
 
+    def recent(self) -> Sequence[Event]:
+        """The last events, oldest first, as many as are kept. Their `n` counts without a gap."""
+
     def kill(self, actor: str | int, reason: str) -> bool:
         """Kill the actor of this name or id; False when there is none."""
 
@@ -70,7 +74,6 @@ class Ops:
                 200, backend.metrics(), (("content-type", CONTENT_TYPE), _NO_STORE)
             ),
             "/tree": lambda: _json(200, backend.tree()),
-            "/events": self._events,
         }
 
     async def handle(self, request: Request) -> Response:
@@ -80,13 +83,11 @@ class Ops:
         if request.path.startswith("/lab/"):
             return self._lab_verb(request)
         page = self._pages.get(request.path)
-        if page is None:
+        if page is None and request.path != "/events":
             return text_response(404, "there is nothing here; / lists what there is")
         if request.method not in ("GET", "HEAD"):
             return text_response(405, "this can be read only", ("allow", "GET, HEAD"))
-        if request.path == "/events" and request.method == "HEAD":
-            return Response(200, b"", (_STREAM, _NO_STORE))
-        return page()
+        return self._events(request) if page is None else page()
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host")
@@ -102,7 +103,8 @@ class Ops:
     # --------------------------------------------------------------------------------- reading
 
     def _index(self) -> Response:
-        return text_response(200, "\n".join(path for path in self._pages if path != "/"))
+        paths = [path for path in self._pages if path != "/"]
+        return text_response(200, "\n".join([*paths, "/events"]))
 
     def _live(self) -> Response:
         is_live = self._backend.live()
@@ -112,18 +114,26 @@ class Ops:
         is_ready, details = self._backend.ready()
         return _json(200 if is_ready else 503, {"ready": is_ready, **details})
 
-    def _events(self) -> Response:
+    def _events(self, request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(200, b"", (_STREAM, _NO_STORE))
+        query = _RECENT.fullmatch(request.query)
+        if query is None:
+            return text_response(400, "query: recent=NUMBER is expected, or none")
         if self._readers >= READERS_MAX:
             return text_response(503, f"{READERS_MAX} readers listen already")
-        return Response(200, b"", (_STREAM, _NO_STORE), self._stream())
+        last = request.headers.get("last-event-id", "")
+        return Response(200, b"", (_STREAM, _NO_STORE), self._stream(last, int(query[1] or 0)))
 
-    async def _stream(self) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, last_event_id: str, recent: int) -> AsyncGenerator[bytes, None]:
         """Events as server-sent events, one JSON object each, until the reader is gone."""
         buffer = EventBuffer(EVENTS_MAX)
+        for event in events_missed(self._backend.recent(), last_event_id, recent):
+            buffer.put(event)
         self._readers += 1
         unsubscribe = self._backend.subscribe(buffer.put)
         try:
-            yield b": events from now on\nretry: 1000\n\n"
+            yield b": events from now on; ?recent=100 begins with the last ones\nretry: 1000\n\n"
             while True:
                 with trio.move_on_after(BEAT_S):
                     await buffer.wait()
@@ -155,6 +165,17 @@ class Ops:
         if not self._backend.kill(actor, reason):
             return text_response(404, f"actor: there is none called {actor!r}")
         return _json(200, {"killed": actor, "reason": reason})
+
+
+def events_missed(kept: Sequence[Event], last_event_id: str, recent: int) -> Sequence[Event]:
+    """What a reader of /events hears first: after a reconnect what came since the event it names
+    (all that is kept if that is of another life of the server), otherwise the `recent` last."""
+    if not last_event_id.isdecimal():
+        return kept[max(0, len(kept) - recent) :]
+    last = int(last_event_id)
+    if kept and last > kept[-1]["n"]:
+        return kept
+    return [event for event in kept if event["n"] > last]
 
 
 class EventBuffer:
@@ -209,6 +230,7 @@ def is_address(host: str, *, loopback: bool) -> bool:
 
 _NO_STORE: Final = ("cache-control", "no-store")
 _STREAM: Final = ("content-type", "text/event-stream")
+_RECENT: Final = re.compile(r"(?:recent=([0-9]{1,6}))?")
 
 
 def _encode(value: object) -> bytes:
@@ -216,7 +238,8 @@ def _encode(value: object) -> bytes:
 
 
 def _data(event: Event) -> bytes:
-    return b"data: " + _encode(dict(event)) + b"\n\n"
+    number = b"id: %d\n" % event["n"] if "n" in event else b""
+    return number + b"data: " + _encode(dict(event)) + b"\n\n"
 
 
 def _json(status: int, value: Mapping[str, Any]) -> Response:

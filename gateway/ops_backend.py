@@ -6,10 +6,12 @@ It hears every event once, to count crashes and restarts for the metrics and to 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 import structlog
 
@@ -27,6 +29,9 @@ NEEDED = ("journal", "accounts", "contacts", "presence", "hub", "listener")
 
 KILL_REASON = "kill"
 
+EVENTS_KEPT: Final = 500
+"""Events for whoever looks only after something has happened: some minutes of trouble."""
+
 
 class Backend:
     """`gateway.ops.OpsBackend` on an actor system."""
@@ -35,7 +40,10 @@ class Backend:
         self._system = system
         self._metrics = metrics
         self._draining = False
-        system.events.subscribe(self._count)
+        self._numbers = count(1)
+        self._kept: deque[tuple[int, Event]] = deque(maxlen=EVENTS_KEPT)
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        system.events.subscribe(self._hear)
         metrics.watch("system", system.statistics)
         for name in ("journal", "presence", "hub", "listener", "channels", "sessions"):
             metrics.watch(name, partial(self._details, name))
@@ -46,6 +54,15 @@ class Backend:
         if isinstance(details, Mapping):
             return {key: value for key, value in details.items() if not isinstance(value, str)}
         return details or {}
+
+    def _hear(self, event: Event) -> None:
+        number = next(self._numbers)
+        self._kept.append((number, event))
+        self._count(event)
+        if self._listeners:
+            fields = event_fields(event, number)
+            for listener in tuple(self._listeners):
+                listener(fields)
 
     def _count(self, event: Event) -> None:
         match event:
@@ -78,7 +95,11 @@ class Backend:
         return {} if root is None else to_json(snapshot(self._system, root))
 
     def subscribe(self, listener: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
-        return self._system.events.subscribe(lambda event: listener(event_fields(event)))
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def recent(self) -> Sequence[Mapping[str, Any]]:
+        return [event_fields(event, number) for number, event in self._kept]
 
     def kill(self, actor: str | int, reason: str) -> bool:
         """End an actor: with `kill` beyond its control, with any other reason as a signal."""
@@ -92,9 +113,9 @@ class Backend:
         return self._metrics.exposition()
 
 
-def event_fields(event: Event) -> dict[str, Any]:
-    """An event as JSON: its class's name under `event`, reasons in words."""
-    fields: dict[str, Any] = {"event": type(event).__name__}
+def event_fields(event: Event, number: int) -> dict[str, Any]:
+    """An event as JSON: which it is under `n`, its class's name under `event`, reasons in words."""
+    fields: dict[str, Any] = {"n": number, "event": type(event).__name__}
     for field in dataclasses.fields(event):
         value = getattr(event, field.name)
         if field.name == "reason":

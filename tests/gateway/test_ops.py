@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 import trio
 
 from gateway.exchange import Request, Response
-from gateway.ops import READERS_MAX, EventBuffer, Ops, is_address
+from gateway.ops import READERS_MAX, EventBuffer, Ops, events_missed, is_address
 from gateway.server import Server, ServerSettings
 from gateway.sockets import SocketStream
 
@@ -25,6 +25,7 @@ class Backend:
         self.is_live = self.is_ready = True
         self.killed: list[tuple[str | int, str]] = []
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self.kept: list[Mapping[str, Any]] = []
 
     def live(self) -> bool:
         return self.is_live
@@ -39,6 +40,9 @@ class Backend:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def recent(self) -> Sequence[Mapping[str, Any]]:
+        return self.kept
+
     def kill(self, actor: str | int, reason: str) -> bool:
         self.killed.append((actor, reason))
         return actor != "nobody"
@@ -52,7 +56,8 @@ async def ask(
 ) -> Response:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await ops.handle(Request(method, path, headers={**LOCAL, **named}, body=data))
+    path, _, query = path.partition("?")
+    return await ops.handle(Request(method, path, query, {**LOCAL, **named}, data))
 
 
 async def test_health_metrics_and_tree() -> None:
@@ -159,7 +164,7 @@ async def test_a_slow_reader_of_events_loses_the_oldest_and_is_told() -> None:
         buffer.put({"n": number})
     await buffer.wait()
     assert buffer.take() == (
-        b'data: {"event":"dropped","count":3}\n\ndata: {"n":3}\n\ndata: {"n":4}\n\n'
+        b'data: {"event":"dropped","count":3}\n\nid: 3\ndata: {"n":3}\n\nid: 4\ndata: {"n":4}\n\n'
     )
     assert buffer.take() == b""
 
@@ -174,6 +179,42 @@ async def test_events_beat_while_it_is_quiet(autojump_clock: trio.testing.MockCl
     assert await anext(response.chunks) == b'data: {"event":"started"}\n\n'
     await response.chunks.aclose()
     assert not backend.listeners
+
+
+KEPT = [{"n": number} for number in (3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("last_event_id", "recent", "missed"),
+    [
+        ("", 0, []),
+        ("", 2, [4, 5]),
+        ("", 99, [3, 4, 5]),
+        ("4", 0, [5]),
+        ("5", 99, []),
+        ("1", 0, [3, 4, 5]),
+        ("6", 0, [3, 4, 5]),  # of the server's life before
+        ("nonsense", 1, [5]),
+    ],
+)
+def test_a_reader_of_events_hears_what_it_missed(
+    last_event_id: str, recent: int, missed: list[int]
+) -> None:
+    assert [event["n"] for event in events_missed(KEPT, last_event_id, recent)] == missed
+    assert not events_missed([], last_event_id, recent)
+
+
+async def test_events_begin_with_the_recent_ones_when_asked() -> None:
+    backend = Backend()
+    backend.kept = [{"n": 7, "event": "Exited"}, {"n": 8, "event": "Started"}]
+    for query, headers in (("?recent=1", {}), ("", {"last_event_id": "7"})):
+        response = await ask(Ops(backend), f"/events{query}", **headers)
+        assert response.chunks is not None
+        assert b"recent" in await anext(response.chunks)
+        assert await anext(response.chunks) == b'id: 8\ndata: {"n":8,"event":"Started"}\n\n'
+        await response.chunks.aclose()
+    for query in ("?recent=-1", "?recent=", "?recent=x", "?since=1"):
+        assert (await ask(Ops(backend), f"/events{query}")).status == 400
 
 
 async def test_events_are_streamed_until_the_reader_leaves() -> None:
