@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 import structlog
 
@@ -38,7 +37,7 @@ from actors.chat.services import (
 )
 from actors.chat.session import Session
 from actors.runtime import Actor, ActorSystem, Ref, open_system
-from gateway.config import Settings
+from gateway.config import Settings, http_url
 from gateway.hub import Hub
 from gateway.listeners import Listener
 from gateway.metrics import Metrics
@@ -101,11 +100,11 @@ class App:
 
     @property
     def url(self) -> str:
-        return _url(self.server.address)
+        return http_url(self.server.address)
 
     @property
     def ops_url(self) -> str | None:
-        return None if self.ops is None else _url(self.ops.address)
+        return None if self.ops is None else http_url(self.ops.address)
 
     async def drain(self) -> None:
         """Say goodbye to every client, then end the tree from the front backwards."""
@@ -114,11 +113,6 @@ class App:
         if hub is not None:
             await hub_of(hub).drain()
         await self.system.stop(self.root)
-
-
-def _url(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def wall_ms() -> int:
@@ -139,9 +133,10 @@ async def open_app(
         services = make_services(settings, stores, system, clock_ms)
         backend = Backend(system, metrics)
         server = make_server(settings, system, metrics)
-        await server.bind()
-        ops = await bind_ops(settings, backend)
+        ops: Server | None = None
         try:
+            await server.bind()
+            ops = await bind_ops(settings, backend)
             spec = tree(
                 settings, services, metrics, [server] if ops is None else [server, ops], rng
             )
@@ -164,8 +159,7 @@ async def bind_ops(settings: Settings, backend: Backend) -> Server | None:
     if settings.ops is None:
         return None
     host, port = settings.ops
-    loopback = host == "localhost" or ip_address(host).is_loopback
-    ops = Ops(backend, lab=settings.lab, loopback=loopback)
+    ops = Ops(backend, lab=settings.lab, host=host)
     for candidate in (port, 0):
         settings_ = ServerSettings(host=host, port=candidate, sockets=1, undecided=OPS_SOCKETS_MAX)
         server = Server(settings_, None, ops.handle)

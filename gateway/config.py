@@ -63,15 +63,26 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
     """The settings for these arguments and this environment (the process's, unless given).
 
     Raises SettingsError. `--help` prints and exits."""
-    environ = os.environ if environ is None else environ
-    given = _Given()
-    flags = _flags(argv)
-    config = flags.pop("config", None) or environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
-    if config:
-        given.add_file(Path(config))
-    given.add_environment(environ)
-    given.add_flags(flags)
-    return given.settings()
+    flags, unknown = _flags(argv)
+    return _gather(flags, environ, unknown).settings()
+
+
+def load_one(
+    name: str, flag: str | None, config: str | None, environ: Mapping[str, str] | None = None
+) -> Any:
+    """One setting, for a command that needs no other: from its flag, if that was given, or else
+    from where the server has it. What is wrong with others' values does not matter here.
+
+    Raises SettingsError."""
+    flags = {"config": config, name: flag}
+    given = _gather({key: value for key, value in flags.items() if value is not None}, environ, ())
+    return given.one(name)
+
+
+def http_url(address: tuple[str, int]) -> str:
+    """The URL of a listener at `address`."""
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 # ------------------------------------------------------------------------------ kinds of values
@@ -208,6 +219,21 @@ _LIMIT: Final = "limit_"
 # ------------------------------------------------------------------------------------- sources
 
 
+def _gather(
+    flags: dict[str, Any], environ: Mapping[str, str] | None, unknown: Sequence[str]
+) -> _Given:
+    """All sources, the weakest first. `unknown` arguments are a problem of their own."""
+    environ = os.environ if environ is None else environ
+    given = _Given()
+    given.add_unknown_flags(unknown)
+    config = flags.pop("config", None) or environ.get(f"{ENVIRONMENT_PREFIX}CONFIG")
+    if config:
+        given.add_file(Path(config))
+    given.add_environment(environ)
+    given.add_flags(flags)
+    return given
+
+
 class _Given:
     """Values by setting, each with the name it was given under; later sources replace earlier."""
 
@@ -240,6 +266,14 @@ class _Given:
             if value and (key in keys or key.startswith(unknown_matters)):
                 self._add(keys, key, key, value)
 
+    def add_unknown_flags(self, arguments: Sequence[str]) -> None:
+        """Arguments that no flag took. A word may be the value of an unknown flag before it."""
+        keys = {f"--{name.replace('_', '-')}": name for name, s in _TABLE.items() if s.has_flag}
+        for flag in [word.partition("=")[0] for word in arguments if word.startswith("-")]:
+            self._add(keys, flag, flag, None)
+        if arguments and not arguments[0].startswith("-"):
+            self._problems.append(f"{arguments[0]!r}: a flag is expected")
+
     def add_flags(self, flags: Mapping[str, Any]) -> None:
         for name, value in flags.items():
             self._values[name] = (f"--{name.replace('_', '-')}", value)
@@ -251,6 +285,18 @@ class _Given:
         near = get_close_matches(key, keys, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         self._problems.append(f"{source}: no such setting{hint}")
+
+    def one(self, name: str) -> Any:
+        """One value alone. Raises SettingsError if it, or a file as a whole, cannot be used."""
+        if self._problems:
+            raise SettingsError(" ".join("; ".join(self._problems).split()))
+        if name not in self._values:
+            return getattr(Settings(), name)
+        source, raw = self._values[name]
+        try:
+            return _TABLE[name].read(raw)
+        except _Bad as bad:
+            raise SettingsError(f"{source}: {bad}") from bad
 
     def settings(self) -> Settings:
         """Everything read and checked together. Raises SettingsError."""
@@ -291,8 +337,8 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(" ".join(message.split()))
 
 
-def _flags(argv: Sequence[str]) -> dict[str, Any]:
-    """The flags that were given, still as text."""
+def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags that were given, still as text, and the arguments that no flag took."""
     parser = _Parser(
         prog="run.py serve",
         description="Run the server. Every setting is also an environment variable (COPPICE_PORT) "
@@ -313,4 +359,5 @@ def _flags(argv: Sequence[str]) -> dict[str, Any]:
             parser.add_argument(flag, metavar=setting.metavar, help=setting.help, nargs="+")
         else:
             parser.add_argument(flag, metavar=setting.metavar, help=setting.help)
-    return vars(parser.parse_args(list(argv)))
+    flags, unknown = parser.parse_known_args(list(argv))
+    return vars(flags), unknown

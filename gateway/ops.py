@@ -1,9 +1,9 @@
 """The operators' listener: health, metrics, the supervision tree and its events, and the lab.
 
 It listens on loopback unless told otherwise and has no accounts, so it must not be a way in for web
-pages that the operator happens to look at: requests are answered only under an address (a name may
-be anybody's, which is what DNS rebinding plays on), and only from pages of its own. It knows the
-running system through `OpsBackend` alone.
+pages that the operator happens to look at: requests are answered only under an address or the name
+it was told to listen on (any other name may be anybody's, which is what DNS rebinding plays on),
+and only from pages of its own. It knows the running system through `OpsBackend` alone.
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ class OpsBackend(Protocol):
 class Ops:
     """The handler of the ops listener. `lab` opens the verbs that break things."""
 
-    def __init__(self, backend: OpsBackend, *, lab: bool = False, loopback: bool = True) -> None:
-        """`loopback`: the listener's address is one of this machine alone."""
+    def __init__(self, backend: OpsBackend, *, lab: bool = False, host: str = "127.0.0.1") -> None:
+        """`host`: what the listener listens on, an address or a name."""
         self._backend = backend
         self._lab = lab
-        self._loopback = loopback
+        self._host = host
+        self._loopback = is_address(f"[{host}]" if ":" in host else host, loopback=True)
         self._readers = 0
         self._pages: dict[str, Callable[[], Response]] = {
             "/": self._index,
@@ -91,7 +92,7 @@ class Ops:
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host")
-        if host is not None and not is_address(host, loopback=self._loopback):
+        if host is not None and not self._is_ours(host):
             which = "a loopback address or localhost" if self._loopback else "an address"
             return text_response(403, f"host: this port answers under {which} only")
         site = request.headers.get("sec-fetch-site", "none")
@@ -99,6 +100,12 @@ class Ops:
         if is_foreign and request.method not in ("GET", "HEAD"):
             return text_response(403, "origin: pages of other sites may not do this")
         return None
+
+    def _is_ours(self, host: str) -> bool:
+        name, _, port = host.strip().lower().partition(":")
+        if name == self._host.lower() and (port.isdecimal() or not port):
+            return True
+        return is_address(host, loopback=self._loopback)
 
     # --------------------------------------------------------------------------------- reading
 

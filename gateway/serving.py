@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from gateway.config import Settings, SettingsError, load_settings
+from gateway.failures import in_one_line
 from persistence.errors import StoreError
 
 EXIT_DEADLINE_S = 9.5
@@ -27,50 +28,49 @@ def main(argv: Sequence[str]) -> int:
     configure_logs()
     try:
         return trio.run(serve, settings)
-    except (StoreError, OSError) as error:
-        print(f"coppice: {error}", file=sys.stderr)
-        return 2
-    except BaseExceptionGroup as group:
-        expected = group.subgroup((StoreError, OSError))
-        if expected is None or group.subgroup(lambda e: not isinstance(e, StoreError | OSError)):
-            raise
-        print(f"coppice: {first_leaf(expected)}", file=sys.stderr)
-        return 2
-
-
-def first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first real exception within nested groups."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first
+    except* (StoreError, OSError) as group:
+        print(f"coppice: {in_one_line(group)}", file=sys.stderr)
+    return 2
 
 
 async def serve(settings: Settings) -> int:
+    """Serve until a signal or the end of the tree. Signals that come later change nothing: the
+    drain has a deadline of its own, and interrupting it would lose its exit status."""
+    told = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+        async def listen() -> None:
+            async for _ in signals:
+                told.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            status = await _serve_until(told, settings)
+            nursery.cancel_scope.cancel()
+    return status
+
+
+async def _serve_until(told: trio.Event, settings: Settings) -> int:
     from gateway.app import open_app
 
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_app(settings) as app:
-            print(f"listening on {app.url}", flush=True)
-            if app.ops_url is not None:
-                print(f"ops on {app.ops_url}", flush=True)
-            status = 1
-            async with trio.open_nursery() as nursery:
+    async with open_app(settings) as app:
+        print(f"listening on {app.url}", flush=True)
+        if app.ops_url is not None:
+            print(f"ops on {app.ops_url}", flush=True)
+        async with trio.open_nursery() as nursery:
 
-                async def until_signal() -> None:
-                    nonlocal status
-                    async for _ in signals:
-                        status = 0
-                        break
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(until_signal)
-                reason = await app.root.wait_exit()
-                structlog.get_logger("app").error("tree_gave_up", reason=repr(reason))
+            async def until_told() -> None:
+                await told.wait()
                 nursery.cancel_scope.cancel()
-            with trio.move_on_after(EXIT_DEADLINE_S):
-                await app.drain()
-    return status
+
+            nursery.start_soon(until_told)
+            reason = await app.root.wait_exit()
+            if not told.is_set():
+                structlog.get_logger("app").error("tree_gave_up", reason=repr(reason))
+            nursery.cancel_scope.cancel()
+        with trio.move_on_after(EXIT_DEADLINE_S):
+            await app.drain()
+    return 0 if told.is_set() else 1
 
 
 def configure_logs() -> None:

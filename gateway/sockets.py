@@ -121,13 +121,13 @@ def _lost(error: OSError) -> Exception:
 async def listen(host: str, port: int, backlog: int = BACKLOG) -> Sequence[socket.socket]:
     """Bind and listen on every address of `host`. Port 0 picks one free port for all of them.
 
-    Raises OSError when an address cannot be had; nothing stays bound then.
+    Raises OSError, naming the address, when it cannot be had; nothing stays bound then.
     """
-    found = await trio.socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
     listeners: list[socket.socket] = []
     try:
+        found = await trio.socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         for family, kind, protocol, _, address in dict.fromkeys(found):
             chosen = listeners[0].getsockname()[1] if port == 0 and listeners else address[1]
             listener = socket.socket(family, kind, protocol)
@@ -135,9 +135,12 @@ async def listen(host: str, port: int, backlog: int = BACKLOG) -> Sequence[socke
             _prepare(listener)
             listener.bind((address[0], chosen, *address[2:]))
             listener.listen(backlog)
-    except BaseException:
+    except BaseException as error:
         for listener in listeners:
             listener.close()
+        if isinstance(error, OSError):
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise OSError(error.errno, f"cannot listen: {error.strerror}", place) from error
         raise
     return listeners
 

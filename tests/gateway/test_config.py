@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Settings, SettingsError, load_settings
+from gateway.config import Settings, SettingsError, load_one, load_settings
 from gateway.wire.limits import LIMIT_NAMES
 
 
@@ -26,6 +26,30 @@ def test_without_anything_given_the_defaults_are_the_documented_ones() -> None:
     assert not settings.lab
     assert (settings.hb_ms, settings.offline_ms, settings.auth_ms) == (4000, 60_000, 10_000)
     assert settings.limits.send_per_s == 10
+
+
+def test_an_unknown_flag_does_not_hide_other_problems() -> None:
+    text = failure(["--prot", "1", "--hb-ms", "x", "--bogus=3"])
+    assert "--prot: no such setting; did you mean --port?" in text
+    assert "--bogus: no such setting" in text
+    assert "--hb-ms: 'x' is not a whole number" in text
+    assert failure(["stray"]) == "'stray': a flag is expected"
+
+
+def test_one_setting_can_be_had_alone(tmp_path: Path) -> None:
+    file = tmp_path / "coppice.toml"
+    file.write_text('ops = "h1:1"\nport = "not looked at"\n')
+    environ = {"COPPICE_CONFIG": str(file)}
+    assert load_one("ops", None, None, {}) == ("127.0.0.1", 8081)
+    assert load_one("ops", None, None, environ) == ("h1", 1)
+    assert load_one("ops", None, str(file), {}) == ("h1", 1)
+    environ["COPPICE_OPS"] = "h2:2"
+    assert load_one("ops", None, None, environ) == ("h2", 2)
+    assert load_one("ops", "h3:3", None, environ) == ("h3", 3)
+    with pytest.raises(SettingsError, match="--ops: 'x' is not"):
+        load_one("ops", "x", None, environ)
+    with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
+        load_one("data", None, "none.toml", {})
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -118,7 +142,7 @@ def test_ops_addresses(value: str, expected: tuple[str, int] | None) -> None:
         (["--hb-ms", "5"], {}, "--hb-ms: 5 is not between 10 and"),
         ([], {"COPPICE_LIMIT_SENDS": "1"}, "COPPICE_LIMIT_SENDS: no such setting"),
         ([], {"COPPICE_LIMIT_SOCKETS": "0"}, "COPPICE_LIMIT_SOCKETS: 0 is below 1"),
-        (["--prot", "1"], {}, "unrecognized arguments: --prot 1"),
+        (["--prot", "1"], {}, "--prot: no such setting; did you mean --port?"),
         (["--port"], {}, "argument --port: expected one argument"),
         (["--config", "/none.toml"], {}, "/none.toml: No such file or directory"),
         (

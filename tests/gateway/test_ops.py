@@ -129,6 +129,29 @@ async def test_pages_of_other_sites_cannot_post(headers: dict[str, str], status:
     assert bool(backend.killed) is (status == 200)
 
 
+@pytest.mark.parametrize(
+    ("listening_on", "asked_for", "status"),
+    [
+        ("coppice.internal", "coppice.internal:8081", 200),
+        ("coppice.internal", "COPPICE.internal", 200),
+        ("coppice.internal", "10.0.0.1:8081", 200),
+        ("coppice.internal", "evil.example:8081", 403),
+        ("coppice.internal", "coppice.internal:8081:evil", 403),
+        ("0.0.0.0", "10.0.0.1", 200),
+        ("0.0.0.0", "coppice.internal", 403),
+        ("localhost", "10.0.0.1", 403),
+        ("::1", "[::1]:8081", 200),
+        ("::1", "10.0.0.1", 403),
+        ("::", "10.0.0.1", 200),
+    ],
+)
+async def test_the_name_that_is_listened_on_is_answered_too(
+    listening_on: str, asked_for: str, status: int
+) -> None:
+    ops = Ops(Backend(), host=listening_on)
+    assert (await ask(ops, "/live", host=asked_for)).status == status
+
+
 async def test_the_lab_kills_by_name_or_id() -> None:
     backend = Backend()
     ops = Ops(backend, lab=True)
