@@ -399,7 +399,11 @@ class Chat:
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="chat", description="Talk from a terminal.")
+    parser = argparse.ArgumentParser(
+        prog="run.py chat",
+        description="Talk from a terminal; /help lists what can be done there. A password in"
+        " COPPICE_PASSWORD is not asked for.",
+    )
     parser.add_argument("--url", default="ws://127.0.0.1:8080/ws", help="the server")
     parser.add_argument("--user", help="who you are; asked for when absent")
     parser.add_argument("--register", action="store_true", help="make a new account")

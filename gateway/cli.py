@@ -6,6 +6,7 @@ the terminal client does not open a store.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,9 @@ COMMANDS = {
     "chat": "chat in the terminal",
     "bench": "measure: relay, idle",
 }
+
+INTERRUPTED, BROKEN_PIPE = 130, 141
+"""As a shell reports a program that SIGINT or SIGPIPE has ended."""
 
 USAGE = "usage: run.py [COMMAND] [OPTIONS]\n\ncommands:\n" + "".join(
     f"  {name:<9}{text}\n" for name, text in COMMANDS.items()
@@ -65,9 +69,14 @@ def _run(command: str, arguments: list[str]) -> int:
 
             run = bench.main
     try:
-        return run(arguments)
+        status = run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `tree | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
 
 
 def misplaced_packages() -> str | None:

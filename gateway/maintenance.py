@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.config import SettingsError, load_one
+from gateway.failures import in_one_line
 from persistence.errors import StoreError
 
 
 def backup(argv: Sequence[str]) -> int:
-    """Copy the data into one file, while the server serves or not. 1 if that failed."""
+    """Copy the data into one file, while the server serves or not. 1 if that failed, 2 if the
+    settings cannot be used."""
     from persistence.sqlite import backup_directory
 
     parser = argparse.ArgumentParser(
@@ -24,39 +26,49 @@ def backup(argv: Sequence[str]) -> int:
     _add_data(parser)
     options = parser.parse_args(argv)
     try:
-        backup_directory(options.data, options.file)
-    except (StoreError, OSError) as error:
-        print(f"coppice: {error}", file=sys.stderr)
-        return 1
-    print(f"backed up {options.data} to {options.file} ({options.file.stat().st_size} bytes)")
+        data: Path = load_one("data", options.data, options.config)
+        backup_directory(data, options.file)
+    except (SettingsError, StoreError, OSError) as error:
+        return _failed(error)
+    print(f"backed up {data} to {options.file} ({options.file.stat().st_size} bytes)")
     return 0
 
 
 def migrate(argv: Sequence[str]) -> int:
-    """Open the data directory, which applies what is missing, and close it again."""
+    """Open the data directory, which applies what is missing, and close it again. 1 if that
+    failed, 2 if the settings cannot be used."""
     import trio
 
     from persistence.sqlite import open_sqlite
+    from persistence.sqlite_files import DATABASE
 
-    parser = argparse.ArgumentParser(prog="run.py migrate", description=migrate.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="run.py migrate",
+        description="Bring the schema of a data directory up to date, as serving from it does. A"
+        " directory without a database gets a new one. No server may be using it.",
+    )
     _add_data(parser)
     options = parser.parse_args(argv)
 
-    async def run() -> None:
-        async with open_sqlite(options.data):
+    async def run(data: Path) -> None:
+        async with open_sqlite(data):
             pass
 
     try:
-        trio.run(run)
-    except (StoreError, OSError) as error:
-        print(f"coppice: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.data} is up to date")
+        data: Path = load_one("data", options.data, options.config)
+        is_new = not (data / DATABASE).exists()
+        trio.run(run, data)
+    except (SettingsError, StoreError, OSError) as error:
+        return _failed(error)
+    print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
     return 0
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("COPPICE_DATA", "./data")
-    parser.add_argument(
-        "--data", type=Path, default=Path(default), help="the data directory (default %(default)s)"
-    )
+    parser.add_argument("--data", metavar="DIR", help="the data directory (the server's)")
+    parser.add_argument("--config", metavar="FILE", help="the TOML file of the server (none)")
+
+
+def _failed(error: Exception) -> int:
+    print(f"coppice: {in_one_line(error)}", file=sys.stderr)
+    return 2 if isinstance(error, SettingsError) else 1

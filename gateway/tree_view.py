@@ -1,6 +1,6 @@
 """`run.py tree`: the supervision tree of a running server, as text.
 
-It asks the ops port, which listens on loopback only.
+It asks the ops port, where the server's settings say that it is unless told otherwise.
 """
 
 from __future__ import annotations
@@ -8,34 +8,58 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.error import URLError
+
+from gateway.config import SettingsError, http_url, load_one
+from gateway.failures import in_one_line
 
 DEADLINE_S = 5.0
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the tree; 1 if no server answers."""
-    parser = argparse.ArgumentParser(prog="run.py tree", description=__doc__)
-    parser.add_argument(
-        "--ops", default="127.0.0.1:8081", help="the ops address (default %(default)s)"
+    """Print the tree; 1 if no server answers, 2 if the settings cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="run.py tree", description="Print the supervision tree of a running server."
     )
+    parser.add_argument("--ops", metavar="HOST:PORT", help="the ops port (the server's)")
+    parser.add_argument("--config", metavar="FILE", help="the TOML file of the server (none)")
     parser.add_argument("--json", action="store_true", help="the snapshot as the server gives it")
     options = parser.parse_args(argv)
-    url = f"http://{options.ops}/tree"
     try:
-        with urllib.request.urlopen(url, timeout=DEADLINE_S) as response:
-            tree = json.load(response)
-    except (urllib.error.URLError, OSError) as error:
-        print(f"coppice: no server answers at {url}: {error}", file=sys.stderr)
+        ops: tuple[str, int] | None = load_one("ops", options.ops, options.config)
+    except SettingsError as error:
+        print(f"coppice: {error}", file=sys.stderr)
+        return 2
+    if ops is None:
+        print("coppice: the ops port is off, so nobody can be asked", file=sys.stderr)
+        return 2
+    url = f"{http_url(ops)}/tree"
+    try:
+        tree = fetch(url)
+    except (OSError, ValueError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        text = in_one_line(reason) if isinstance(reason, Exception) else reason
+        print(f"coppice: no server answers at {url}: {text}", file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps(tree, indent=2))
     else:
         print("\n".join(lines(tree)))
     return 0
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """The tree at `url`, asked directly, whatever proxies the environment names. Raises OSError,
+    ValueError if it is no tree."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=DEADLINE_S) as response:
+        tree = json.load(response)
+    if not isinstance(tree, dict) or "class" not in tree:
+        raise ValueError("what answers there has no supervision tree")
+    return tree
 
 
 def lines(

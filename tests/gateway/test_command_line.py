@@ -1,0 +1,220 @@
+"""The commands as an operator meets them: what they print, their exit status, and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from gateway import serving
+from gateway.cli import BROKEN_PIPE, main
+from gateway.failures import in_one_line
+from persistence.sqlite_files import DATABASE
+
+ROOT = Path(__file__).resolve().parents[2]
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+NODE = {
+    "id": "1", "name": "root", "class": "Supervisor", "state": "running", "restarts": 0,
+    "mailbox": 0, "strategy": "one_for_one", "children": [],
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting comes from the environment, no data lands in the checkout, and the logs of this
+    process stay as they are."""
+    for name in list(os.environ):
+        if name.startswith("COPPICE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serving, "configure_logs", lambda: None)
+
+
+def start(data: Path) -> subprocess.Popen[str]:
+    """A server process on a free port."""
+    command = [sys.executable, str(ROOT / "run.py"), "serve", "--port", "0", "--data", str(data)]
+    return subprocess.Popen(
+        [*command, "--ops", "off"], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+# ------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(2, "No such file", "/x"), "/x: No such file"),
+        (OSError(98, "Address already in use"), "Address already in use"),
+        (ValueError("two\nlines"), "two lines"),
+        (ExceptionGroup("g", [ExceptionGroup("h", [ValueError("a"), OSError("b")])]), "a"),
+    ],
+)
+def test_an_error_is_told_in_one_line(error: Exception, text: str) -> None:
+    assert in_one_line(error) == text
+
+
+def test_a_taken_address_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        arguments = ["serve", "--data", str(tmp_path / "data")]
+        assert main([*arguments, "--port", address.partition(":")[2]]) == 2
+        assert main([*arguments, "--port", "0", "--ops", address]) == 2
+    complaints = capsys.readouterr().err.splitlines()
+    assert complaints == [f"coppice: {address}: cannot listen: Address already in use"] * 2
+
+
+@pytest.mark.parametrize("flag", ["--host", "--ops"])
+def test_a_name_that_means_nothing_is_named(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = "nobody.invalid" if flag == "--host" else "nobody.invalid:0"
+    assert main(["serve", "--port", "0", "--data", str(tmp_path), flag, value]) == 2
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("coppice: nobody.invalid:0: cannot listen: ")
+
+
+def test_data_that_is_no_directory_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert main(["serve", "--port", "0", "--data", str(file)]) == 2
+    assert capsys.readouterr().err == f"coppice: {file}: File exists\n"
+
+
+# -------------------------------------------------------------------------- backup and migrate
+
+
+@pytest.mark.parametrize("source", ["flag", "environment", "file"])
+def test_backup_and_migrate_take_the_data_of_the_server(
+    source: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data, copy = tmp_path / "kept here", tmp_path / "copy.db"
+    arguments: list[str] = []
+    if source == "flag":
+        arguments = ["--data", str(data)]
+    elif source == "environment":
+        monkeypatch.setenv("COPPICE_DATA", str(data))
+    else:
+        file = tmp_path / "coppice.toml"
+        file.write_text(f"data = {json.dumps(str(data))}\nport = 1\n")
+        arguments = ["--config", str(file)]
+    assert main(["migrate", *arguments]) == 0
+    assert capsys.readouterr().out == f"{data} had no database; it has one now\n"
+    assert main(["migrate", *arguments]) == 0
+    assert capsys.readouterr().out == f"{data} is up to date\n"
+    assert main(["backup", str(copy), *arguments]) == 0
+    assert capsys.readouterr().out.startswith(f"backed up {data} to {copy} (")
+    assert copy.exists()
+    assert (data / DATABASE).exists()
+
+
+def test_a_backup_of_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backup", str(tmp_path / "copy.db")]) == 1
+    assert capsys.readouterr().err == f"coppice: data/{DATABASE}: there is no database\n"
+    assert main(["backup", str(tmp_path / "copy.db"), "--config", "none.toml"]) == 2
+    assert capsys.readouterr().err == "coppice: none.toml: No such file or directory\n"
+
+
+# ---------------------------------------------------------------------------------------- tree
+
+
+@pytest.fixture
+def answers() -> Iterator[dict[str, object]]:
+    """An HTTP server that answers everything with what is under `answer`."""
+    given: dict[str, object] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(given["answer"]).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        given["ops"] = f"127.0.0.1:{server.server_port}"
+        yield given
+        server.shutdown()
+        thread.join()
+
+
+def test_the_tree_is_asked_of_the_server_in_the_settings(
+    answers: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers["answer"] = NODE
+    monkeypatch.setenv("COPPICE_OPS", str(answers["ops"]))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert main(["tree"]) == 0
+    drawn = "root  (Supervisor one_for_one, running, restarts 0, mailbox 0)\n"
+    assert capsys.readouterr().out == drawn
+    assert main(["tree", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == NODE
+
+
+def test_without_a_tree_the_reason_is_told(
+    answers: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers["answer"] = {}
+    assert main(["tree", "--ops", str(answers["ops"])]) == 1
+    assert "no supervision tree" in capsys.readouterr().err
+    assert main(["tree", "--ops", "127.0.0.1:1"]) == 1
+    assert "http://127.0.0.1:1/tree: Connection refused\n" in capsys.readouterr().err
+    assert main(["tree", "--ops", "off"]) == 2
+    assert main(["tree", "--ops", "nowhere"]) == 2
+    assert "--ops: 'nowhere' is not HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error(answers: dict[str, object]) -> None:
+    answers["answer"] = NODE
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as output:
+        command = [sys.executable, str(ROOT / "run.py"), "tree", "--ops", str(answers["ops"])]
+        ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (BROKEN_PIPE, b"")
+
+
+# ------------------------------------------------------------------------------------- signals
+
+
+def test_a_second_signal_does_not_break_the_drain(tmp_path: Path) -> None:
+    process = start(tmp_path / "data")
+    assert process.stdout is not None
+    address = process.stdout.readline().strip().removeprefix("listening on http://")
+    host, _, port = address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as stubborn:
+        stubborn.sendall(HANDSHAKE)
+        received = b""
+        for number, answer in ((0, b'"hello"'), (signal.SIGTERM, b'"bye"')):
+            process.send_signal(number)
+            while answer not in received:
+                received += stubborn.recv(4096)
+        # It does not answer the close, so the server is waiting for it now.
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    assert process.wait(10) == 0
+    process.communicate()
