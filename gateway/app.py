@@ -250,7 +250,7 @@ def tree(
     )
     storage = _fixed(
         Strategy.REST_FOR_ONE,
-        ChildSpec(JOURNAL, Journal, (services.log,), name=JOURNAL, backoff=FAST),
+        ChildSpec(JOURNAL, Journal, (services.log, metrics.committed), name=JOURNAL, backoff=FAST),
     )
     hub = (settings, metrics, services.session_actors, services.wall_ms, rng)
     front = _fixed(

@@ -85,7 +85,7 @@ class Pending:
 
     frame: frames.Frame
     route: Route
-    deadline_s: float
+    begun_s: float
     message: Any = None
     sent: bool = False
 
@@ -247,7 +247,7 @@ class Connection:
         if isinstance(message, Refused):
             self._refuse(frame.id, message)
             return
-        pending = Pending(frame, route, self.last_frame_s + REQUEST_DEADLINE_S, message)
+        pending = Pending(frame, route, trio.current_time(), message)
         if awaited:
             self.pending[number] = pending
             self._hub.awaiting.add(self)
@@ -297,7 +297,7 @@ class Connection:
     def expire(self, now_s: float) -> None:
         """Answer what has waited too long."""
         for number, pending in list(self.pending.items()):
-            if pending.deadline_s <= now_s:
+            if pending.begun_s + REQUEST_DEADLINE_S <= now_s:
                 code = Code.TIMEOUT if pending.sent else Code.UNAVAILABLE
                 self.answer(number, Refused(code, "no answer in time", retry_ms=1000))
 
@@ -334,8 +334,10 @@ class Connection:
         elif id_ is not None:
             self._reply(codec.ok(id_, result.fields))
         outcome = "ok" if isinstance(result, Done) else result.code.value
-        self._hub.metrics.requests += 1
-        self._hub.metrics.answered(str(pending.frame.__struct_config__.tag), outcome)
+        metrics = self._hub.metrics
+        metrics.requests += 1
+        metrics.answered(str(pending.frame.__struct_config__.tag), outcome)
+        metrics.request_seconds.observe(trio.current_time() - pending.begun_s)
         self._advance()
 
     def deliver(self, event: Published) -> None:

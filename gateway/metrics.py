@@ -129,7 +129,7 @@ class Metrics:
         self._closes[int(code)] += 1
 
     def committed(self, events: int, seconds: float) -> None:
-        """A batch of events became durable."""
+        """A batch of events became durable, `seconds` after the store was given it."""
         self.commit_events.observe(events)
         self.commit_seconds.observe(seconds)
 
@@ -156,11 +156,11 @@ class Metrics:
         yield _labelled("errors", "Errors sent to clients.", "code", self._errors)
         yield _labelled("closes", "WebSockets closed by the server.", "code", self._closes)
         yield self.commit_seconds.family(
-            f"{PREFIX}_commit_seconds", "From the first event of a batch to its commit."
+            f"{PREFIX}_commit_seconds", "From handing a batch to the store to its commit."
         )
         yield self.commit_events.family(f"{PREFIX}_commit_events", "Events in a commit.")
         yield self.request_seconds.family(
-            f"{PREFIX}_request_seconds", "From a request's frame to its answer."
+            f"{PREFIX}_request_seconds", "From a request's turn on its connection to its answer."
         )
         for name, source in tuple(self._sources.items()):
             yield from self._ask(name, source)

@@ -13,9 +13,11 @@ only that the outcome of what they had in flight is unknown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import trio
 from outcome import Error, Outcome, Value
 
 from actors.chat.messages import (
@@ -63,9 +65,14 @@ class JournalStatistics:
 class Journal(Actor):
     """Named `journal`. Keeps nothing: a crash loses only commits whose outcome channels settle."""
 
-    def __init__(self, log: MessageLog) -> None:
+    def __init__(
+        self, log: MessageLog, on_commit: Callable[[int, float], None] | None = None
+    ) -> None:
+        """`on_commit` hears of each durable step: its events, and the seconds that it took."""
         super().__init__()
         self._log = log
+        self._on_commit = on_commit
+        self._started_at_s = 0.0
         self._batching: Batching[Commit] = Batching()
         self._in_flight: tuple[Commit, ...] = ()
         self._commits = 0
@@ -82,6 +89,7 @@ class Journal(Actor):
         self._in_flight = self._batching.take()
         if self._in_flight:
             appends = [waiting.append for waiting in self._in_flight]
+            self._started_at_s = trio.current_time()
             self.run_task(self._log.append, appends, on_done=self._done, label="commit")
 
     def _done(self, result: Outcome[Any]) -> None:
@@ -91,6 +99,9 @@ class Journal(Actor):
         self._largest = max(self._largest, len(batch))
         match result:
             case Value(outcomes):
+                if self._on_commit is not None:
+                    events = sum(len(waiting.append.events) for waiting in batch)
+                    self._on_commit(events, trio.current_time() - self._started_at_s)
                 for waiting, outcome in zip(batch, outcomes, strict=True):
                     waiting.channel.cast(Receipt(waiting.token, outcome))
             case Error(error):

@@ -40,6 +40,6 @@ def carol(server: Server) -> Iterator[Wire]:
 
 @pytest.fixture
 def special(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts a server with settings of its own."""
+    """Starts a server with settings, or a log, of its own."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(serving(tmp_path, **settings))
+        yield lambda **options: stack.enter_context(serving(tmp_path, **options))

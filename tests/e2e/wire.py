@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +45,17 @@ Frame = dict[str, Any]
 class Server:
     """A server process on a data directory."""
 
-    def __init__(self, data: Path, /, port: str = "0", **settings: str) -> None:
+    def __init__(
+        self, data: Path, /, port: str = "0", log: str = os.devnull, **settings: str
+    ) -> None:
+        """`log`: a file for what it writes to stderr."""
         command = [sys.executable, "run.py", "serve", "--port", port, "--data", str(data)]
-        self.process = subprocess.Popen(
-            [*command, "--ops", "127.0.0.1:0"],
-            cwd=ROOT, env=os.environ | GENEROUS | settings, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        with open(log, "w") as errors:
+            self.process = subprocess.Popen(
+                [*command, "--ops", "127.0.0.1:0"],
+                cwd=ROOT, env=os.environ | GENEROUS | settings, stdout=subprocess.PIPE, text=True,
+                stderr=errors,
+            )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("listening on http://"), line
@@ -82,6 +88,25 @@ class Server:
         answer = wire.ok("login", user=of.user, **{"pass": PASSWORD})
         wire.user, wire.uid, wire.sid, wire.token = of.user, of.uid, answer["sid"], answer["token"]
         return wire
+
+    def look(self, path: str) -> bytes:
+        """What the ops port answers."""
+        with urllib.request.urlopen(f"http://{self.ops}{path}", timeout=DEADLINE_S) as response:
+            body: bytes = response.read()
+            return body
+
+    def kill(self, actor: str, reason: str = "kill") -> bool:
+        """End an actor through the lab; False when there is none of this name now."""
+        body = json.dumps({"actor": actor, "reason": reason}).encode()
+        request = urllib.request.Request(f"http://{self.ops}/lab/kill", body)
+        try:
+            urllib.request.urlopen(request, timeout=DEADLINE_S).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 404:
+                raise
+            return False
+        return True
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
@@ -214,8 +239,8 @@ class Beating:
 
 
 @contextlib.contextmanager
-def serving(data: Path, **settings: str) -> Iterator[Server]:
-    server = Server(data, **settings)
+def serving(data: Path, /, log: str = os.devnull, **settings: str) -> Iterator[Server]:
+    server = Server(data, log=log, **settings)
     try:
         yield server
     finally:
