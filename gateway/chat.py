@@ -398,7 +398,8 @@ class Chat:
 # ---------------------------------------------------------------------------------- command line
 
 
-def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line; argparse ends the program when they are wrong."""
     parser = argparse.ArgumentParser(
         prog="run.py chat",
         description="Talk from a terminal; /help lists what can be done there. A password in"
@@ -465,7 +466,7 @@ async def _session(options: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run the terminal client; returns the exit status."""
-    options, status = _arguments(argv), 0
+    options, status = arguments(argv), 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
