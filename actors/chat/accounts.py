@@ -33,9 +33,9 @@ from actors.chat.messages import (
     session_name,
 )
 from actors.chat.passwords import FailureWindow, Passwords, new_token, token_hash
-from actors.chat.services import PRESENCE, Services
+from actors.chat.services import PRESENCE, Services, store_refusal
 from actors.runtime import Actor, CallError
-from persistence.errors import NameTaken, StoreError, StoreUnavailable, TooMany
+from persistence.errors import NameTaken, StoreError, TooMany
 from persistence.records import (
     Account,
     AccountChange,
@@ -93,11 +93,8 @@ class Accounts(Actor):
             match result:
                 case Value(answer):
                     device.answer(request, answer)
-                case Error(StoreUnavailable()):
-                    refused = Refused(Code.UNAVAILABLE, "the store is not available", 1000)
-                    device.answer(request, refused)
-                case Error(StoreError()):
-                    device.answer(request, Refused(Code.TIMEOUT, "the outcome is unknown", 1000))
+                case Error(StoreError() as error):
+                    device.answer(request, store_refusal(error))
                 case Error(error):
                     device.answer(request, Refused(Code.INTERNAL, "internal error", 1000))
                     raise error

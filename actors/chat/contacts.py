@@ -23,9 +23,9 @@ from actors.chat.messages import (
     dm_thread,
     session_name,
 )
-from actors.chat.services import PRESENCE, Services
+from actors.chat.services import PRESENCE, Services, store_refusal
 from actors.runtime import Actor
-from persistence.errors import StoreError, StoreUnavailable
+from persistence.errors import StoreError
 from persistence.records import Account, Contact, UserId
 
 Verb = Callable[["Contacts", ContactRequest], Awaitable[Result]]
@@ -46,12 +46,8 @@ class Contacts(Actor):
                 match result:
                     case Value(answer):
                         device.answer(request, answer)
-                    case Error(StoreUnavailable()):
-                        refused = Refused(Code.UNAVAILABLE, "the store is not available", 1000)
-                        device.answer(request, refused)
-                    case Error(StoreError()):
-                        refused = Refused(Code.TIMEOUT, "the outcome is unknown", 1000)
-                        device.answer(request, refused)
+                    case Error(StoreError() as error):
+                        device.answer(request, store_refusal(error))
                     case Error(error):
                         device.answer(request, Refused(Code.INTERNAL, "internal error", 1000))
                         raise error

@@ -6,10 +6,13 @@ globally. Wall time is for `ts` fields only: deadlines and timers use the loop's
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from actors.chat.answers import Code, Refused
 from actors.runtime import Spawner
+from persistence.errors import Corrupt, StoreError, StoreUnavailable
 from persistence.protocols import (
     AccountStore,
     ContactStore,
@@ -18,10 +21,25 @@ from persistence.protocols import (
     ThreadStore,
 )
 
+logger = logging.getLogger("chat")
+
 JOURNAL = "journal"
 ACCOUNTS = "accounts"
 CONTACTS = "contacts"
 PRESENCE = "presence"
+
+
+def store_refusal(error: StoreError) -> Refused:
+    """What a store's failure means to the client. Damage is logged: only the operator can mend it,
+    and no client would tell them."""
+    match error:
+        case StoreUnavailable():
+            return Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
+        case Corrupt():
+            logger.error("the store is damaged: %s", error)
+            return Refused(Code.INTERNAL, "what is stored cannot be read", retry_ms=1000)
+        case _:
+            return Refused(Code.TIMEOUT, "the outcome is unknown", retry_ms=1000)
 
 
 @dataclass(frozen=True, slots=True)

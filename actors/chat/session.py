@@ -23,7 +23,7 @@ from outcome import Error, Outcome, Value
 
 from actors.chat import reading, settings
 from actors.chat.addressing import Ordered, missing, people_of, resolve
-from actors.chat.answers import Code, Done, Refused, Result
+from actors.chat.answers import Done, Refused, Result
 from actors.chat.commands import (
     Send,
 )
@@ -60,9 +60,9 @@ from actors.chat.messages import (
     channel_name,
 )
 from actors.chat.pending import Entry, Link, Outstanding, Passed
-from actors.chat.services import Services
+from actors.chat.services import Services, store_refusal
 from actors.runtime import Actor, Down, NameUp, is_abnormal
-from persistence.errors import StoreError, StoreUnavailable
+from persistence.errors import StoreError
 from persistence.records import ClientId, Membership, SessionId, ThreadId, UserId
 
 REPLACED, REVOKED = 4007, 4006
@@ -447,10 +447,8 @@ class Session(Actor):
 
     def _store_refusal(self, error: BaseException) -> Refused:
         """What a store's failure means to the client; anything else is our bug and crashes us."""
-        if isinstance(error, StoreUnavailable):
-            return Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
         if isinstance(error, StoreError):
-            return Refused(Code.TIMEOUT, "the outcome is unknown", retry_ms=1000)
+            return store_refusal(error)
         raise error
 
     # ------------------------------------------------------------------ the user's own settings

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import urllib.request
 from collections.abc import Callable, Generator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.wire import DEADLINE_S, PASSWORD, Server, Wire
 
+RECENT_EVENTS = 300
+"""More than a channel keeps in memory, so that what came before is read from the store."""
 NODE_KEYS = {
     "id", "name", "kind", "class", "state", "restarts", "age_s", "mailbox", "handled", "children"
 }  # fmt: skip
@@ -107,3 +111,22 @@ def test_no_secret_reaches_the_log(special: Callable[..., Server], tmp_path: Pat
     written = log.read_text()
     assert '"actor": "journal"' in written
     assert [secret for secret in secrets if secret in written] == []
+
+
+def test_damage_is_told_to_the_operator(special: Callable[..., Server], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    server = special(log=str(log))
+    alice, bob = server.user(), server.user()
+    thread = alice.say(bob, "quiet words")["thread"]
+    later = [alice.begin("send", thread=thread, text="hello") for _ in range(RECENT_EVENTS)]
+    assert all(alice.end(number)["op"] == "ok" for number in later)
+    with closing(sqlite3.connect(tmp_path / "coppice.db")) as shell:
+        shell.execute("UPDATE events SET body = replace(body, 'quiet', 'other') WHERE seq = 1")
+        shell.commit()
+    answer = bob.request("history", thread=thread, around=1)
+    assert (answer["op"], answer["code"]) == ("err", "internal")
+    alice.say(bob)  # everything else goes on
+    server.stop()
+    written = log.read_text()
+    assert f"the store is damaged: event 1 of {thread}" in written
+    assert "words" not in written
