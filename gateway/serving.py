@@ -74,18 +74,25 @@ async def _serve_until(told: trio.Event, settings: Settings) -> int:
 
 
 def configure_logs() -> None:
-    """Structured lines on stderr; warnings and worse from the libraries too."""
+    """One JSON object a line on stderr, tracebacks included; warnings and worse from the actor
+    system and the libraries in the same form."""
+    steps: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    as_json = structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*steps, as_json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *steps],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, as_json],
+        )
     )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)

@@ -196,6 +196,33 @@ def test_a_reader_that_leaves_is_no_error(answers: dict[str, object]) -> None:
     assert (ended.returncode, ended.stderr) == (BROKEN_PIPE, b"")
 
 
+# ---------------------------------------------------------------------------------------- logs
+
+LOGGING = """
+import logging, structlog
+from gateway.serving import configure_logs
+configure_logs()
+logging.getLogger("chat").info("too quiet")
+for logger in (logging.getLogger("chat"), structlog.get_logger("app")):
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logger.exception("it failed")
+"""
+
+
+def test_a_log_has_one_json_object_a_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOGGING], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    library, ours = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert library.pop("logger") == "chat"
+    for line in (library, ours):
+        assert set(line) == {"event", "level", "timestamp", "exception"}
+        assert (line["event"], line["level"]) == ("it failed", "error")
+        assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
 # ------------------------------------------------------------------------------------- signals
 
 
