@@ -38,6 +38,9 @@ from persistence.records import UserId
 logger = structlog.get_logger("gateway")
 
 LEASE_S = 15.0
+"""How often the presence registry hears that this gateway is alive, at most."""
+LEASES_PER_SILENCE = 4
+"""Renewals within the silence that ends a lease: some may be late."""
 DRAIN_DEADLINE_S = 8.0
 """Draining ends by then even if some sockets do not: the process must exit within ten seconds."""
 DRAIN_RETRY_MS = (500, 5000)
@@ -95,6 +98,8 @@ class Hub(Actor):
         self._dirty: list[Connection] = []
         self._wake_flusher = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._silence_s = settings.offline_ms / 1000
+        self._lease_s = min(LEASE_S, self._silence_s / LEASES_PER_SILENCE)
         self._lease_at_s = 0.0
         self._draining = False
         self._emptied = trio.Event()
@@ -256,9 +261,15 @@ class Hub(Actor):
         for connection in list(self._unattached):
             self._try_attach(connection)
         self._rates.sweep(now_s)
-        if now_s - self._lease_at_s >= LEASE_S:
+        self._renew_lease(now_s)
+
+    def _renew_lease(self, now_s: float) -> None:
+        """A lease renewed late (the process stood still) may have ended: it names its users."""
+        age_s = now_s - self._lease_at_s
+        if age_s >= self._lease_s:
             self._lease_at_s = now_s
-            self._tell_presence(Lease(self.settings.node))
+            users = tuple(self._users) if age_s >= self._silence_s / 2 else None
+            self._tell_presence(Lease(self.settings.node, users))
 
     def _look_at(self, connection: Connection, now_s: float) -> None:
         """The silence rule and the authentication deadline."""

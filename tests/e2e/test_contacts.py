@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from tests.e2e.wire import Beating, Server, Wire
@@ -109,6 +110,17 @@ def test_online_until_a_minute_of_silence(special: Callable[..., Server]) -> Non
         silent = server.user()
         assert silent.closed() == 4010
         assert alice.ok("presence", uids=[bob.uid])["st"][bob.uid]["on"] is False
+
+
+def test_who_keeps_talking_stays_online_however_short_the_silence(
+    special: Callable[..., Server],
+) -> None:
+    server = special(COPPICE_OFFLINE_MS="300", COPPICE_HB_MS="50")
+    alice, bob = server.user(), server.user()
+    with Beating(alice, bob, every_s=0.05):
+        polls_until = time.monotonic() + 1.2  # the registry looks at its leases once a second
+        while time.monotonic() < polls_until:
+            assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
 
 
 def test_two_devices_are_online_until_both_are_gone(server: Server, alice: Wire, bob: Wire) -> None:
