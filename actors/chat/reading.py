@@ -16,6 +16,7 @@ from actors.chat.channel_delivery import head_event
 from actors.chat.channel_state import masked, page_range, shown_to, standing
 from actors.chat.messages import (
     History,
+    Page,
     dm_members,
 )
 from actors.chat.privacy import mutual
@@ -225,6 +226,18 @@ async def stored_range(
     """The bodies from `low` to `high`, both included, as `uid` sees them."""
     events = await services.log.read(thread, Span(low, high), high - low + 1)
     return [(event.seq, shown_to(event, uid)) for event in events]
+
+
+async def warm_page(services: Services, page: Page, view: Membership | None) -> Result:
+    """The answer to a page whose range a live channel gave: what the channel or the session has not
+    in memory, the events or what the user deleted for themselves, is read here."""
+    uid, thread = page.request.caller.uid, page.request.thread
+    rows = [view] if view is not None else await services.threads.memberships(uid, (thread,))
+    events: Iterable[tuple[int, bytes]] | None = page.bodies
+    if events is None:
+        events = await stored_range(services, uid, thread, page.low, page.high)
+    hidden = rows[0].hidden if rows else frozenset()
+    return page_answer(events, hidden, page.head, more=page.more)
 
 
 async def cold_page(services: Services, request: History, membership: Membership) -> Result:

@@ -101,6 +101,7 @@ class Session(Actor):
         self._monitored: dict[Any, ThreadId] = {}
         self._people: dict[str, UserId] = {}
         self._views: dict[ThreadId, Membership] = {}
+        self._view_changes = 0
         self._ordered: dict[int, deque[Ordered]] = {}
         self._sweeping = False
         self._generation = 0
@@ -130,7 +131,7 @@ class Session(Actor):
             case OnlineSids():
                 return frozenset(device.sid for device in self._devices.values())
             case ViewChanged(thread):
-                self._views.pop(thread, None)
+                self._forget_view(thread)
             case Attach():
                 self._attach(message)
             case Detach(device):
@@ -257,6 +258,7 @@ class Session(Actor):
 
     def _look_up(self, request: Ordered) -> None:
         device = request.caller.device
+        changes = self._view_changes
 
         async def look() -> tuple[dict[str, UserId], list[Membership]]:
             people = people_of(request)
@@ -269,6 +271,9 @@ class Session(Actor):
             match result:
                 case Value((found, rows)):
                     self._people_found(found)
+                    if self._view_changes != changes:  # what was read may be out of date
+                        self._look_up(request)
+                        return
                     for row in rows:
                         self._remember_view(row)
                     if not self._pass(request):
@@ -300,6 +305,10 @@ class Session(Actor):
         if len(self._views) >= VIEWS_REMEMBERED_MAX:
             self._views.clear()
         self._views[row.meta.thread] = row
+
+    def _forget_view(self, thread: ThreadId) -> None:
+        self._view_changes += 1
+        self._views.pop(thread, None)
 
     def _pass(self, request: Ordered) -> bool:
         """Pass a request on, if all it needs is known; False asks for a look-up."""
@@ -400,20 +409,12 @@ class Session(Actor):
         caller = request.caller
         self._outstanding.settle(caller.device, caller.request)
         view = self._views.get(request.thread)
-        hidden = view.hidden if view is not None else frozenset()
-        if page.bodies is not None:
+        if view is not None and page.bodies is not None:
             self._answer(
-                caller, reading.page_answer(page.bodies, hidden, page.head, more=page.more)
+                caller, reading.page_answer(page.bodies, view.hidden, page.head, more=page.more)
             )
-            return
-
-        async def fetch() -> Result:
-            events = await reading.stored_range(
-                self._services, self._uid, request.thread, page.low, page.high
-            )
-            return reading.page_answer(events, hidden, page.head, more=page.more)
-
-        self._answer_later(caller, fetch)
+        else:
+            self._answer_later(caller, reading.warm_page, self._services, page, view)
 
     def _read(self, message: Any) -> None:
         services, uid = self._services, self._uid
@@ -459,7 +460,7 @@ class Session(Actor):
         shown = await settle(self._services, self._uid, request)  # type: ignore[arg-type]  # by kind
         if isinstance(shown, Refused):
             return shown
-        self._views.pop(request.thread, None)
+        self._forget_view(request.thread)
         for number, device in self._devices.items():
             if number != request.caller.device:
                 device.show(shown.key, shown.body)

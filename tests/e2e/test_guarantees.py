@@ -198,3 +198,19 @@ def test_the_tree_and_health_can_be_read(server: Server) -> None:
     assert "coppice_requests_total" in get("/metrics")
     with urllib.request.urlopen(f"http://{server.address}/", timeout=5) as page:
         assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_what_is_deleted_for_me_stays_hidden_while_its_thread_wakes(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    alice, bob = server.user(), server.user()
+    thread = alice.say(bob, "hide me")["thread"]
+    bob.ok("delete", thread=thread, seqs=[1], for_="me")
+    server = restart(server, tmp_path)
+    try:
+        again = server.wire()
+        again.ok("auth", token=bob.token)
+        again.send({"op": "read", "thread": thread, "seq": 1})  # starts the thread's channel
+        (event,) = again.ok("history", thread=thread)["events"]
+        assert "text" not in event
+    finally:
+        server.stop(signal.SIGKILL)
