@@ -23,7 +23,7 @@ from outcome import Error, Outcome, Value
 from actors.chat import journal
 from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
-from actors.chat.channel_delivery import announcements, cursor_event, page_of, runs, typing_event
+from actors.chat.channel_delivery import announcements, page_of, receipts, runs, typing_event
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
 from actors.chat.channel_plan import (
@@ -33,10 +33,7 @@ from actors.chat.channel_plan import (
     Settled,
     Written,
 )
-from actors.chat.channel_state import (
-    ThreadState,
-    standing,
-)
+from actors.chat.channel_state import ThreadState, typing_refusal
 from actors.chat.messages import (
     Answer,
     BlockChanged,
@@ -47,7 +44,6 @@ from actors.chat.messages import (
     Mark,
     Post,
     ReadPage,
-    Show,
     Typing,
     ViewChanged,
     session_name,
@@ -111,6 +107,8 @@ class Channel(Actor):
         self._flush_timer = False
         self._receipts_shown = True
         self._stale = False
+        self._relations_known = True
+        self._held: list[Typing] = []
         self._journal: Ref | None = None
         self._active_at = 0.0
 
@@ -130,6 +128,11 @@ class Channel(Actor):
     def _relations(self, relations: Relations) -> None:
         self._state.blocked = relations.blocked
         self._receipts_shown = relations.receipts_shown
+        self._relations_known = not self._stale  # another change may have come meanwhile
+        if self._relations_known:
+            held, self._held = self._held, []
+            for typing in held:
+                self._typing(typing)
 
     def _announce(self) -> None:
         """Tail safety: every member online hears where the log stands (PROTOCOL.md §4.6). Who was
@@ -154,7 +157,7 @@ class Channel(Actor):
             case Typing():
                 self._typing(message)
             case BlockChanged():
-                self._stale = True
+                self._stale, self._relations_known = True, False
                 self._pump()
             case NameUp():
                 self._pump()
@@ -445,35 +448,29 @@ class Channel(Actor):
             self.send_after(self._services.times.cursor_flush_s, _FLUSH)
 
     def _show_receipts(self) -> None:
-        """One `cursor` event for each user whose cursor moved; in a direct thread the other side
-        sees it only if both show theirs."""
+        if not self._relations_known:
+            self.send_after(self._services.times.receipt_delay_s, _RECEIPTS)
+            return
         unshown, self._cursors.unshown = self._cursors.unshown, {}
-        members = list(self._state.active_members())
-        for uid, device in unshown.items():
-            body = cursor_event(self._state.thread, uid, self._state.cursors[uid])
-            key = ("cursor", self._state.thread, uid)
-            self._tell(uid, Show(key, body, but=device))
-            if self._receipts_shown:
-                show = Show(key, body)
-                for member in members:
-                    if member != uid:
-                        self._tell(member, show)
+        for uid, show in receipts(self._state, unshown, to_others=self._receipts_shown):
+            self._tell(uid, show)
 
     def _typing(self, typing: Typing) -> None:
         self._active_at = trio.current_time()
         caller = typing.caller
-        member = standing(self._state.meta, self._state.members.get(caller.uid))
-        if isinstance(member, Refused):
-            self._refuse(typing, member)
-        elif self._state.blocked:
-            self._refuse(typing, Refused(Code.BLOCKED, "thread: there is a block between you"))
-        else:
-            body = typing_event(self._state.thread, caller.uid, on=typing.on)
-            for uid in self._state.active_members():
-                if uid != caller.uid:
-                    self._tell(uid, Hint(body))
-            if typing.answered:
-                self._tell(caller.uid, Answer(caller, Done()))
+        if not self._relations_known:
+            self._held.append(typing)
+            return
+        refused = typing_refusal(self._state, caller.uid)
+        if refused is not None:
+            self._refuse(typing, refused)
+            return
+        body = typing_event(self._state.thread, caller.uid, on=typing.on)
+        for uid in self._state.active_members():
+            if uid != caller.uid:
+                self._tell(uid, Hint(body))
+        if typing.answered:
+            self._tell(caller.uid, Answer(caller, Done()))
 
     def _refuse(self, message: Mark | Typing, refused: Refused) -> None:
         self._tell(message.caller.uid, Answer(message.caller, refused))

@@ -6,7 +6,7 @@ actor's included, gets the event (PROTOCOL.md §4.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -64,6 +64,21 @@ def announcements(state: ThreadState) -> Iterator[tuple[Show, tuple[UserId, ...]
 def cursor_event(thread: ThreadId, uid: UserId, cursor: Cursor) -> bytes:
     fields = {"e": "cursor", "thread": thread, "user": uid}
     return msgspec.json.encode(fields | {"recv": cursor.recv, "read": cursor.read})
+
+
+def receipts(
+    state: ThreadState, unshown: Mapping[UserId, int], *, to_others: bool
+) -> Iterator[tuple[UserId, Show]]:
+    """One `cursor` event for each user whose cursor moved (`unshown` names the device that moved
+    it): for their other devices, and for the other members if these may see it."""
+    for uid, device in unshown.items():
+        key = ("cursor", state.thread, uid)
+        body = cursor_event(state.thread, uid, state.cursors[uid])
+        yield uid, Show(key, body, but=device)
+        if to_others:
+            for member in state.active_members():
+                if member != uid:
+                    yield member, Show(key, body)
 
 
 def typing_event(thread: ThreadId, uid: UserId, *, on: bool) -> bytes:

@@ -113,6 +113,16 @@ def standing(meta: ThreadMeta | None, member: Member | None) -> Member | Refused
     return member
 
 
+def typing_refusal(state: ThreadState, uid: UserId) -> Refused | None:
+    """Why someone may not show that they are typing; None if they may."""
+    member = standing(state.meta, state.members.get(uid))
+    if isinstance(member, Refused):
+        return member
+    if state.blocked:
+        return Refused(Code.BLOCKED, "thread: there is a block between you")
+    return None
+
+
 def page_range(
     span: Span,
     head: int,

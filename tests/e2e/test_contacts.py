@@ -54,6 +54,15 @@ def test_a_block_stops_the_dm_both_ways_and_nothing_else(alice: Wire, bob: Wire)
     bob.say(alice)
 
 
+def test_typing_meets_a_block_at_once(alice: Wire, bob: Wire) -> None:
+    thread = alice.say(bob)["thread"]
+    for op, answer in (("block", "err"), ("unblock", "ok")) * 3:
+        changing = alice.begin(op, uid=bob.uid)
+        typing = alice.begin("typing", thread=thread, on=True)
+        alice.end(changing)
+        assert alice.end(typing)["op"] == answer
+
+
 def test_a_blocked_stranger_is_in_the_list(alice: Wire, bob: Wire) -> None:
     alice.ok("block", uid=bob.uid)
     (contact,) = alice.ok("contact.list")["contacts"]
