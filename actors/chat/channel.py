@@ -225,10 +225,10 @@ class Channel(Actor):
     def _open(self, post: Post) -> None:
         """The thread's first post: its rows come before its first event, so that nobody can be
         sent something they cannot find. Without a head they are not shown."""
-        projection = opening(post, self._state.thread, self._services.wall_ms())
-        if projection is None:
+        projection = opening(post, self._state, self._services.wall_ms())
+        if isinstance(projection, Refused):
             self._queue.popleft()
-            self._answer(post.caller, Refused(Code.NOT_FOUND, "thread: no such thread"))
+            self._answer(post.caller, projection)
             self._pump()
             return
 

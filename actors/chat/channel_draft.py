@@ -34,7 +34,7 @@ from actors.chat.channel_plan import (
     digest_of,
     repeat_of,
 )
-from actors.chat.channel_state import ThreadState, standing, without_text
+from actors.chat.channel_state import ThreadState, send_refusal, standing, without_text
 from actors.chat.commands import (
     AddMembers,
     CreateGroup,
@@ -172,14 +172,12 @@ class Draft:
     # ------------------------------------------------------------------ messages
 
     def _send(self, member: Member, command: Send) -> Refused | None:
-        if self.state.blocked:
-            return Refused(Code.BLOCKED, "thread: there is a block between you")
-        reply_to = command.reply_to
-        if reply_to is not None and not member.join_seq <= reply_to <= self.seq:
-            return Refused(Code.NOT_FOUND, "reply_to: no such message")
+        refused = send_refusal(self.state, command, member.join_seq, self.seq)
+        if refused is not None:
+            return refused
         fields: dict[str, Any] = {"text": command.text}
-        if reply_to is not None:
-            fields["reply_to"] = reply_to
+        if command.reply_to is not None:
+            fields["reply_to"] = command.reply_to
         if command.mentions:
             fields["mentions"] = command.mentions
         self._message(member.uid, fields)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from actors.chat.channel_state import RECENT_EVENTS_MAX, ThreadState, replay
+from actors.chat.answers import Code, Refused
+from actors.chat.channel_state import RECENT_EVENTS_MAX, ThreadState, replay, send_refusal
 from actors.chat.commands import CreateGroup, Send
 from actors.chat.messages import Post, dm_members
 from actors.chat.privacy import receipts_shown
@@ -68,16 +69,20 @@ async def relations_of(services: Services, thread: ThreadId) -> Relations:
     return Relations(relations[users[1]].blocked, shown)
 
 
-def opening(post: Post, thread: ThreadId, now_ms: int) -> Projection | None:
-    """The thread's rows as its first post makes them; None if the post cannot be a first one."""
-    uid = post.caller.uid
+def opening(post: Post, state: ThreadState, now_ms: int) -> Projection | Refused:
+    """The thread's rows as its first post makes them, or why that post cannot be a first one: what
+    is refused must leave no thread behind."""
+    uid, thread = post.caller.uid, state.thread
     match post.command:
         case CreateGroup(name, founders):
             meta = ThreadMeta(thread, ThreadKind.GROUP, name, created_ms=now_ms)
             others = (Member(other, Role.MEMBER, join_seq=1) for other in founders if other != uid)
             return Projection(meta, (Member(uid, Role.OWNER, join_seq=1), *others))
-        case Send(opens_dm=True) if uid in dm_members(thread):
+        case Send(opens_dm=True) as send if uid in dm_members(thread):
+            refused = send_refusal(state, send, floor=1, head=0)
+            if refused is not None:
+                return refused
             meta = ThreadMeta(thread, ThreadKind.DM, created_ms=now_ms)
             members = (Member(each, Role.MEMBER, join_seq=1) for each in dm_members(thread))
             return Projection(meta, tuple(members))
-    return None
+    return Refused(Code.NOT_FOUND, "thread: no such thread")

@@ -14,9 +14,8 @@ from typing import Any
 import msgspec
 
 from actors.chat.answers import Code, Refused
-from actors.chat.messages import (
-    OWN_CID_PREFIX,
-)
+from actors.chat.commands import Send
+from actors.chat.messages import OWN_CID_PREFIX
 from persistence.records import (
     ClientId,
     Cursor,
@@ -111,6 +110,15 @@ def standing(meta: ThreadMeta | None, member: Member | None) -> Member | Refused
     if meta.deleted:
         return Refused(Code.GONE, "thread: the group was deleted")
     return member
+
+
+def send_refusal(state: ThreadState, command: Send, floor: int, head: int) -> Refused | None:
+    """Why a message may not be sent by someone who reads from `floor` to `head`; None if it may."""
+    if state.blocked:
+        return Refused(Code.BLOCKED, "thread: there is a block between you")
+    if command.reply_to is not None and not floor <= command.reply_to <= head:
+        return Refused(Code.NOT_FOUND, "reply_to: no such message")
+    return None
 
 
 def typing_refusal(state: ThreadState, uid: UserId) -> Refused | None:

@@ -24,6 +24,24 @@ def test_a_dm_exists_from_its_first_message(alice: Wire, bob: Wire) -> None:
     assert shown["last"]["text"] == "hello"
 
 
+def test_a_refused_first_message_leaves_no_dm(alice: Wire, bob: Wire) -> None:
+    low, high = sorted((alice.uid, bob.uid))
+    thread = f"d:{low}:{high}"
+    assert alice.refused("send", to=bob.uid, text="x", reply_to=1) == "not_found"
+    bob.ok("block", uid=alice.uid)
+    assert alice.refused("send", to=bob.uid, text="x") == "blocked"
+    for op, fields in (
+        ("history", {}),
+        ("read", {"seq": 1}),
+        ("typing", {"on": True}),
+        ("thread.set", {"pinned": True}),
+        ("delete", {"seqs": [1], "for_": "me"}),
+    ):
+        assert alice.refused(op, thread=thread, **fields) == "not_found", op
+    bob.ok("unblock", uid=alice.uid)
+    assert alice.say(bob)["seq"] == 1
+
+
 def test_threads_are_listed_newest_first_page_by_page(server: Server, alice: Wire) -> None:
     threads = [alice.say(server.user())["thread"] for _ in range(5)]
     alice.say(threads[1], "again")
