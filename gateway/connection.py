@@ -119,7 +119,7 @@ class Connection:
         self.look_slot = 0
         """Where in the hub's timing wheel it stands."""
         self._hub = hub
-        self._backlog: deque[frames.Frame] = deque()
+        self._backlog: deque[frames.Frame | codec.WireError] = deque()
         self._next_request = 1
         self._login: tuple[int, Done] | None = None
         self._closing: tuple[int, str] | None = None
@@ -179,12 +179,7 @@ class Connection:
             if self._malformed.record(self.last_frame_s):
                 self.close(CloseCode.MALFORMED, CloseCode.MALFORMED.meaning)
         except codec.WireError as error:
-            decision = verdict(self.phase, error.op)
-            refused = decision.error
-            if refused is not None and self._login is None and not self._backlog:
-                self._error(error.id, refused, f"op: {error.op[:64]} is not possible now")
-            else:
-                self._error(error.id, error.code, error.msg)
+            self._backlog.append(error)
         else:
             if type(frame) is frames.Heartbeat:
                 self._reply(codec.heartbeat(self._hub.wall_ms()))
@@ -198,6 +193,12 @@ class Connection:
         backlog = self._backlog
         while backlog and self.phase is not Phase.CLOSING:
             frame = backlog[0]
+            if isinstance(frame, codec.WireError):
+                if self._serial_pending():  # a login, say: what is wrong depends on its outcome
+                    break
+                backlog.popleft()
+                self._fault(frame)
+                continue
             route = ROUTES.get(type(frame))
             if self.pending and (self._is_serial(route) or self._serial_pending()):
                 break
@@ -225,14 +226,14 @@ class Connection:
         self._hub.offline(self)
         self.close(CloseCode.NORMAL, "bye")
 
+    def _fault(self, error: codec.WireError) -> None:
+        """A frame that asks for nothing we can do; it counts as the request it means to be."""
+        if self._is_admitted(error.op, error.id, is_send=error.op == "send"):
+            self._error(error.id, error.code, error.msg)
+
     def _handle(self, frame: frames.Frame, route: Route) -> None:
-        decision = verdict(self.phase, str(frame.__struct_config__.tag))
-        if decision is not Verdict.ADMIT:
-            code = decision.error
-            if code is not None:
-                self._error(frame.id, code, f"op: {frame.__struct_config__.tag} not possible now")
-            return
-        if self.quota is not None and not self._is_admitted(frame, route):
+        tag = str(frame.__struct_config__.tag)
+        if not self._is_admitted(tag, frame.id, is_send=route.is_send):
             return
         number = self._next_request
         self._next_request += 1
@@ -247,32 +248,44 @@ class Connection:
         if isinstance(message, Refused):
             self._refuse(frame.id, message)
             return
+        if type(frame) is frames.Presence and not self._is_poll_due(frame.id):
+            return
         pending = Pending(frame, route, trio.current_time(), message)
         if awaited:
             self.pending[number] = pending
             self._hub.awaiting.add(self)
         self._pass(pending)
 
-    def _is_admitted(self, frame: frames.Frame, route: Route) -> bool:
-        """Rates: per user for requests, per connection for presence polls."""
-        assert self.quota is not None
+    def _is_admitted(self, op: str, id_: frames.RequestId | None, *, is_send: bool) -> bool:
+        """Whether the phase and the user's rate permit a request; if not, it is answered."""
+        decision = verdict(self.phase, op)
+        if decision is not Verdict.ADMIT:
+            if decision.error is not None:
+                self._error(id_, decision.error, f"op: {op[:64]} is not possible now")
+            return False
+        if self.quota is None:
+            return True
+        bucket = self.quota.sends if is_send else self.quota.requests
+        return self._is_timely(id_, bucket.take(self.last_frame_s))
+
+    def _is_poll_due(self, id_: frames.RequestId | None) -> bool:
+        """Presence polls keep their distance on each connection."""
         now_s = self.last_frame_s
-        bucket = self.quota.sends if route.is_send else self.quota.requests
-        retry_ms = bucket.take(now_s)
-        if not retry_ms and type(frame) is frames.Presence:
-            interval_s = self._hub.settings.limits.presence_interval_ms / 1000
-            early_s = self._polled_at + interval_s - now_s
-            if early_s > 0:
-                retry_ms = max(1, round(early_s * 1000))
-            else:
-                self._polled_at = now_s
+        interval_s = self._hub.settings.limits.presence_interval_ms / 1000
+        early_s = self._polled_at + interval_s - now_s
+        if early_s <= 0:
+            self._polled_at = now_s
+        return self._is_timely(id_, max(1, round(early_s * 1000)) if early_s > 0 else 0)
+
+    def _is_timely(self, id_: frames.RequestId | None, retry_ms: int) -> bool:
+        """Whether nothing is to be waited for; if so, it is said, and too often ends it."""
         if not retry_ms:
             return True
         self._hub.metrics.rate_limited += 1
-        self._error(frame.id, ErrorCode.RATE_LIMITED, "too many requests", retry_ms)
+        self._error(id_, ErrorCode.RATE_LIMITED, "too many requests", retry_ms)
         if self._refused is None:
             self._refused = refusal_counter()
-        if self._refused.record(now_s):
+        if self._refused.record(self.last_frame_s):
             self.close(CloseCode.RATE_LIMITED, CloseCode.RATE_LIMITED.meaning, retry_ms=60_000)
         return False
 

@@ -69,8 +69,7 @@ def test_pages_and_syncs_are_clamped(small: Server) -> None:
 
 def test_presence_has_a_size_and_an_interval(small: Server) -> None:
     alice = small.user()
-    assert alice.refused("presence", uids=["u1", "u2", "u3"]) == "limit"
-    alice = small.user()
+    assert alice.refused("presence", uids=["u1", "u2", "u3"]) == "limit"  # which is no poll
     alice.ok("presence", uids=["u1"])
     early = alice.request("presence", uids=["u1"])
     assert early["code"] == "rate_limited"
@@ -105,6 +104,20 @@ def test_rates_count_per_user_and_heartbeats_are_free(special: Callable[..., Ser
     for _ in range(50):
         alice.send({"op": "hb"})
     alice.quiet()
+
+
+def test_what_cannot_be_done_counts_as_a_request(special: Callable[..., Server]) -> None:
+    server = special(
+        COPPICE_LIMIT_SEND_BURST="2", COPPICE_LIMIT_SEND_PER_S="1",
+        COPPICE_LIMIT_REQUEST_BURST="2", COPPICE_LIMIT_REQUEST_PER_S="1",
+    )  # fmt: skip
+    alice = server.user()
+    sends = [alice.begin("send", to=alice.uid) for _ in range(3)]
+    codes = [alice.end(number)["code"] for number in sends]
+    assert codes == ["bad_request", "bad_request", "rate_limited"]
+    others = [alice.begin("nonsense") for _ in range(3)]
+    codes = [alice.end(number)["code"] for number in others]
+    assert codes == ["unknown_op", "unknown_op", "rate_limited"]
 
 
 def test_who_never_stops_asking_is_closed(special: Callable[..., Server]) -> None:

@@ -67,6 +67,24 @@ def test_before_login_everything_else_is_unauthorized(server: Server) -> None:
         assert wire.refused(op) == "unauthorized"
 
 
+def test_before_login_pipelined_requests_are_unauthorized_too(server: Server) -> None:
+    wire = server.wire()
+    first = wire.begin("login", user="nobody.at.all", **{"pass": PASSWORD})
+    rest = [wire.begin(op) for op in ("thread.list", "nonsense", "send")]
+    assert wire.end(first)["code"] == "bad_credentials"
+    assert [wire.end(number)["code"] for number in rest] == ["unauthorized"] * 3
+
+
+def test_what_is_pipelined_behind_a_login_is_judged_after_it(server: Server, alice: Wire) -> None:
+    wire = server.wire()
+    first = wire.begin("auth", token=alice.token)
+    rest = [wire.begin(op) for op in ("session.list", "nonsense", "send", "auth")]
+    assert wire.end(first)["op"] == "ok"
+    assert wire.end(rest[0])["op"] == "ok"
+    codes = [wire.end(number)["code"] for number in rest[1:]]
+    assert codes == ["unknown_op", "bad_request", "conflict"]
+
+
 def test_after_login_logging_in_is_a_conflict(alice: Wire) -> None:
     assert alice.refused("auth", token=alice.token) == "conflict"
     assert alice.refused("login", user=alice.user, **{"pass": PASSWORD}) == "conflict"
