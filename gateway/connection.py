@@ -222,8 +222,6 @@ class Connection:
             return
         if frame.id is not None:
             self._reply(codec.ok(frame.id, {}))
-        self.clean = True
-        self._hub.offline(self)
         self.close(CloseCode.NORMAL, "bye")
 
     def _fault(self, error: codec.WireError) -> None:
@@ -378,13 +376,19 @@ class Connection:
         """Close after what is queued; `bye` goes first wherever it still can."""
         if self.phase is Phase.CLOSING:
             return
-        self.phase = advance(self.phase, Happening.CLOSING)
         if CloseCode(code).says_bye:
             self._reply(codec.bye(CloseCode(code), reason, retry_ms))
-        self.clean = self.clean or code in (CloseCode.NORMAL, CloseCode.REVOKED)
+        self.clean = code in (CloseCode.NORMAL, CloseCode.REVOKED)
+        self._begin_close(code, reason)
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        """Nothing more is read, and the user is no longer online by this socket, however long the
+        peer takes to say goodbye."""
+        self.phase = advance(self.phase, Happening.CLOSING)
         self._closing = (code, reason)
         self._ended = trio.Event()
         self._hub.metrics.closed(code)
+        self._hub.offline(self)
         if self._room is not None:
             self._room.set()
         self._hub.start_task(self._close)
@@ -459,11 +463,7 @@ class Connection:
     def _give_up(self) -> None:
         """A slow consumer: 4009, which it may never read."""
         if self.phase is not Phase.CLOSING:
-            self.phase = advance(self.phase, Happening.CLOSING)
-            self._closing = (CloseCode.SLOW_CONSUMER, CloseCode.SLOW_CONSUMER.meaning)
-            self._ended = trio.Event()
-            self._hub.metrics.closed(CloseCode.SLOW_CONSUMER)
-            self._hub.start_task(self._close)
+            self._begin_close(CloseCode.SLOW_CONSUMER, CloseCode.SLOW_CONSUMER.meaning)
 
     async def _close(self) -> None:
         assert self._closing is not None

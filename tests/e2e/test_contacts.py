@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable
 
-from tests.e2e.wire import Beating, Server, Wire
+from tests.e2e.wire import DEADLINE_S, Beating, Server, Wire
+from tests.gateway.websocket_peer import HEAD, frame
 
 
 def test_a_contact_is_added_once(alice: Wire, bob: Wire) -> None:
@@ -130,6 +133,44 @@ def test_who_keeps_talking_stays_online_however_short_the_silence(
         polls_until = time.monotonic() + 1.2  # the registry looks at its leases once a second
         while time.monotonic() < polls_until:
             assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
+
+
+def mute(server: Server, **request: object) -> socket.socket:
+    """A peer that makes one request, and never reads nor answers a close."""
+    peer = socket.create_connection(("127.0.0.1", server.port))
+    peer.sendall(HEAD + b"\r\n" + frame(json.dumps(request).encode()))
+    return peer
+
+
+def until(wire: Wire, uid: str, *, on: bool) -> float:
+    """Poll until somebody is online or offline; how long that took."""
+    began = time.monotonic()
+    while wire.ok("presence", uids=[uid])["st"][uid]["on"] is not on:
+        assert time.monotonic() < began + DEADLINE_S
+    return time.monotonic() - began
+
+
+def test_a_revoked_peer_that_hangs_is_offline_at_once(
+    server: Server, alice: Wire, bob: Wire
+) -> None:
+    phone = server.device(bob)
+    bob.ok("bye")
+    bob.closed()
+    with mute(server, op="auth", token=bob.token):
+        while phone.ok("session.list")["sessions"][0]["online"] is not True:
+            pass
+        assert phone.ok("session.revoke", sid="others")["count"] == 1
+        phone.ok("bye")
+        phone.closed()
+        assert until(alice, bob.uid, on=False) < 1
+
+
+def test_a_silent_peer_that_hangs_is_offline_by_the_rule(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_OFFLINE_MS="400", COPPICE_HB_MS="100")
+    alice, bob = server.user(), server.user()
+    with Beating(alice), mute(server, op="auth", token=bob.token):
+        assert bob.closed() == 4007
+        assert until(alice, bob.uid, on=False) < 1
 
 
 def test_two_devices_are_online_until_both_are_gone(server: Server, alice: Wire, bob: Wire) -> None:
