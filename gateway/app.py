@@ -68,6 +68,10 @@ CHANNELS, SESSIONS = "channels", "sessions"
 CHANNELS_MAX = 200_000
 """Live channels on one node: at some 20 KB each, what a 4 GB process can hold."""
 
+SESSIONS_LINGERING_MAX = 20_000
+"""Sessions without a device that wait for one to come back, beside one for each socket: a thousand
+users leaving every second for as long as a session waits."""
+
 INTENSITY, PERIOD_S = 20, 10.0
 """Restarts a supervisor of the fixed part may spend before it gives up and its parent acts. A node
 whose journal crashes twice a second for ten seconds has a fault that restarting does not mend."""
@@ -274,7 +278,7 @@ def tree(
         _part("storage", storage),
         _part("directory", directory),
         _spawner(CHANNELS, channel, CHANNELS_MAX),
-        _spawner(SESSIONS, session, settings.limits.sockets),
+        _spawner(SESSIONS, session, settings.limits.sockets + SESSIONS_LINGERING_MAX),
         _part("front", front),
     )
 

@@ -146,6 +146,23 @@ def test_failed_logins_lock_account_and_address(special: Callable[..., Server]) 
     )
 
 
+def test_sockets_have_a_limit_and_those_who_left_do_not_count(
+    special: Callable[..., Server],
+) -> None:
+    server = special(COPPICE_LIMIT_SOCKETS="3")
+    for _ in range(4):
+        user = server.user()
+        user.ok("bye")
+        assert user.closed() == 1000
+    kept: list[Wire] = []
+    while (wire := Wire(server, hello=False)).receive()["op"] == "hello":
+        kept.append(wire)
+        assert len(kept) <= 3
+    assert wire.closed() == 4013
+    assert wire.bye is not None
+    assert wire.bye["retry_ms"] > 0
+
+
 def test_sockets_are_counted(special: Callable[..., Server]) -> None:
     server = special(COPPICE_LIMIT_SOCKETS_PER_ADDRESS="2")
     first, second = server.wire(), server.wire()
