@@ -265,44 +265,52 @@ async def sync(
     """Every thread of the user that is ahead of its cursor, newest activity first.
 
     `limit` counts the events of the whole reply. A thread that did not get all of its events is in
-    `more`; one whose cursor is beyond the head is in `reset` and served from the newest page, or
-    only in `more` when no event is left for it; groups that were deleted or left are in `removed`.
+    `more`; a cursor beyond the head is in `reset` and served from the newest page, or, when the
+    limit is reached before, in `more` alone; groups that were deleted or left are in `removed`.
     """
     limits = services.limits
     found = await lines(services, uid, await services.threads.memberships(uid))
-    removed = [line.thread for line in found if line.removed]
-    ahead = [line for line in found if _cursor(line, cursors) != line.head.seq]
+    ahead = [
+        line
+        for line in found
+        if _is_beyond(line, cursors) or _cursor(line, cursors) < line.head.seq
+    ]
     budget = min(limit, limits.sync_events)
     events: dict[str, msgspec.Raw] = {}
-    more = [line.thread for line in ahead[limits.sync_threads :]]
-    reset: list[ThreadId] = []
-    shown = ahead[: limits.sync_threads]
-    for line in shown:
-        if _cursor(line, cursors) < line.head.seq:
-            low, high, rest = _sync_range(line, cursors, budget)
-        elif budget:
-            low, high, _ = page_range(line.span, line.head.seq, min(budget, limits.history_events))
-            rest = False
-            reset.append(line.thread)
+    more: list[ThreadId] = []
+    shown: list[Line] = []
+    for line in ahead:
+        is_beyond = _is_beyond(line, cursors)
+        if len(shown) == limits.sync_threads or (is_beyond and not budget):
+            more.append(line.thread)
+            continue
+        shown.append(line)
+        if is_beyond:
+            most = min(budget, limits.history_events)
+            low, high, _ = page_range(line.span, line.head.seq, most)
         else:
-            low, high, rest = 1, 0, True
+            low, high = _sync_range(line, cursors, budget)
+            if high < line.head.seq:
+                more.append(line.thread)
         bodies = await stored_range(services, uid, line.thread, low, high) if low <= high else []
         budget -= len(bodies)
         hidden = line.membership.hidden
         events[line.thread] = raw_list(
             masked(bodies, hidden) if hidden else [body for _, body in bodies]
         )
-        if rest:
-            more.append(line.thread)
     return Done(
         {
             "threads": await thread_objects(services, uid, shown),
             "events": events,
             "more": more,
-            "removed": removed,
-            "reset": reset,
+            "removed": [line.thread for line in found if line.removed],
+            "reset": sorted(line.thread for line in shown if _is_beyond(line, cursors)),
         }
     )
+
+
+def _is_beyond(line: Line, cursors: Mapping[ThreadId, int]) -> bool:
+    return cursors.get(line.thread, 0) > line.head.seq
 
 
 def _cursor(line: Line, cursors: Mapping[ThreadId, int]) -> int:
@@ -310,10 +318,9 @@ def _cursor(line: Line, cursors: Mapping[ThreadId, int]) -> int:
     return max(cursors.get(line.thread, 0), line.membership.member.join_seq - 1)
 
 
-def _sync_range(line: Line, cursors: Mapping[ThreadId, int], budget: int) -> tuple[int, int, bool]:
+def _sync_range(line: Line, cursors: Mapping[ThreadId, int], budget: int) -> tuple[int, int]:
     low = _cursor(line, cursors) + 1
-    high = min(line.head.seq, low + budget - 1)
-    return low, high, high < line.head.seq
+    return low, min(line.head.seq, low + budget - 1)
 
 
 async def recent_heads(

@@ -236,6 +236,20 @@ def test_a_cursor_beyond_the_head_is_reset(alice: Wire, bob: Wire) -> None:
     assert seqs(answer["events"][thread]) == [1]
 
 
+def test_resets_keep_to_the_limit(server: Server, bob: Wire) -> None:
+    threads = [server.user().say(bob)["thread"] for _ in range(3)]
+    cursors = dict.fromkeys(threads, 500)
+    served: list[str] = []
+    for left in (2, 1, 0):
+        page = bob.ok("sync", cursors=cursors, limit=1)
+        assert [len(events) for events in page["events"].values()] == [1]
+        assert page["reset"] == list(page["events"])
+        assert len(page["more"]) == left
+        served += page["reset"]
+        cursors |= dict.fromkeys(page["reset"], 1)
+    assert sorted(served) == sorted(threads)
+
+
 # ---------------------------------------------------------------------------- receipts, typing
 
 
