@@ -36,6 +36,9 @@ from persistence.records import (
 LIST_LIMIT_MAX = 200
 """PROTOCOL.md §2, `thread.list` and `group.info`."""
 
+LOOKS_MAX = 5
+"""A thread whose membership changed during each of so many looks is left out of a list."""
+
 NOT_FOUND = Refused(Code.NOT_FOUND, "thread: no such thread")
 
 
@@ -63,8 +66,33 @@ class Line:
         return self.membership.member.left_seq is not None or self.membership.meta.deleted
 
 
-async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> list[Line]:
-    """The threads of `rows` that have events, with their heads; newest activity first."""
+async def lines(
+    services: Services, uid: UserId, threads: Collection[ThreadId] | None = None
+) -> list[Line]:
+    """The user's threads (of `threads`, or all) that have events, with their heads; newest activity
+    first.
+
+    A head may be read just after the user was removed. Nothing follows a removal in the log before
+    the thread tables tell of it, so a membership that is the same after the look was true of what
+    the look found; where it is another, the look is repeated (PROTOCOL.md §4.5)."""
+    rows = await services.threads.memberships(uid, threads)
+    found: list[Line] = []
+    for _ in range(LOOKS_MAX):
+        looked = await _look(services, uid, rows)
+        groups = [row.meta.thread for row in rows if row.meta.kind is ThreadKind.GROUP]
+        again = await services.threads.memberships(uid, groups) if groups else ()
+        before = {row.meta.thread: row.member for row in rows}
+        rows = [row for row in again if row.member != before[row.meta.thread]]
+        changed = {row.meta.thread for row in rows}
+        found += (line for line in looked if line.thread not in changed)
+        if not rows:
+            break
+    found.sort(key=lambda line: (-line.head.ts_ms, line.thread))
+    return found
+
+
+async def _look(services: Services, uid: UserId, rows: Sequence[Membership]) -> list[Line]:
+    """One line for each of `rows` whose thread has events."""
     spans = {row.meta.thread: Span(row.member.join_seq, row.member.left_seq) for row in rows}
     readers = {thread: {uid, *dm_members(thread)} for thread in spans}
     summaries = await services.log.summaries(spans, readers)
@@ -80,7 +108,6 @@ async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> 
             if events:
                 head = Head(head.epoch, left, events[0].n, head.meta_seq, events[0].ts_ms)
         found.append(Line(row, summary, head))
-    found.sort(key=lambda line: (-line.head.ts_ms, line.thread))
     return found
 
 
@@ -147,7 +174,7 @@ def thread_object(line: Line, uid: UserId) -> dict[str, Any]:
 
 async def thread_list(services: Services, uid: UserId, limit: int, after: str | None) -> Result:
     """One page of the user's threads, newest activity first; `next` continues it."""
-    found = await lines(services, uid, await services.threads.memberships(uid))
+    found = await lines(services, uid)
     if after is not None:
         position = _position(after)
         if position is None:
@@ -176,7 +203,7 @@ async def group_info(
     may = standing(rows[0].meta, rows[0].member)
     if isinstance(may, Refused):
         return may
-    found = await lines(services, uid, rows)
+    found = await lines(services, uid, (thread,))
     loaded = await services.threads.load(thread)
     if not found or loaded is None:
         return NOT_FOUND
@@ -240,20 +267,19 @@ async def warm_page(services: Services, page: Page, view: Membership | None) -> 
     return page_answer(events, hidden, page.head, more=page.more)
 
 
-async def cold_page(services: Services, request: History, membership: Membership) -> Result:
-    """A history page of a thread without a live channel: nobody writes, the store is the truth."""
+async def cold_page(services: Services, request: History) -> Result:
+    """A history page of a thread without a live channel: the store is the truth."""
     uid, thread = request.caller.uid, request.thread
-    span = Span(membership.member.join_seq, membership.member.left_seq)
-    summaries = await services.log.summaries({thread: span}, {thread: ()})
-    if thread not in summaries or not summaries[thread].head.seq:
+    found = await lines(services, uid, (thread,))
+    if not found:
         return NOT_FOUND
-    head = summaries[thread].head.seq if span.high is None else span.high
+    line, head = found[0], found[0].head.seq
     low, high, more = page_range(
-        span, head, request.limit,
+        line.span, head, request.limit,
         before=request.before, after=request.after, around=request.around,
     )  # fmt: skip
     events = await stored_range(services, uid, thread, low, high) if low <= high else []
-    return page_answer(events, membership.hidden, head, more=more)
+    return page_answer(events, line.membership.hidden, head, more=more)
 
 
 # ---------------------------------------------------------------------------- sync
@@ -269,7 +295,7 @@ async def sync(
     limit is reached before, in `more` alone; groups that were deleted or left are in `removed`.
     """
     limits = services.limits
-    found = await lines(services, uid, await services.threads.memberships(uid))
+    found = await lines(services, uid)
     ahead = [
         line
         for line in found
@@ -327,7 +353,7 @@ async def recent_heads(
     services: Services, uid: UserId, since_ms: int
 ) -> list[tuple[ThreadId, bytes]]:
     """`head` events of the threads that moved since `since_ms`: for devices whose session died."""
-    found = await lines(services, uid, await services.threads.memberships(uid))
+    found = await lines(services, uid)
     moved = [line for line in found if line.head.ts_ms >= since_ms]
     return [(line.thread, head_event(line.thread, line.head)) for line in moved]
 

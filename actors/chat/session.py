@@ -395,13 +395,12 @@ class Session(Actor):
     # ------------------------------------------------------------------ reading
 
     def _history(self, request: History) -> bool:
-        view = self._views.get(request.thread)
-        if view is None:
+        if request.thread not in self._views:
             return False
         if self.system.names.get(channel_name(request.thread)) is not None:
             self._give(request.thread, ReadPage(request))
         else:
-            self._answer_later(request.caller, reading.cold_page, self._services, request, view)
+            self._answer_later(request.caller, reading.cold_page, self._services, request)
         return True
 
     def _page(self, page: Page) -> None:

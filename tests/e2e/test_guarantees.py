@@ -75,6 +75,27 @@ def test_every_member_sees_the_same_event_at_the_same_seq(server: Server) -> Non
     assert times == sorted(times)
 
 
+def test_a_removal_is_the_last_thing_read_however_busy_the_group(
+    server: Server, alice: Wire, bob: Wire
+) -> None:
+    writer = server.device(alice)
+    for _ in range(10):
+        thread = alice.ok("group.create", name="G", members=[bob.uid])["thread"]
+        removing = alice.begin("group.remove", thread=thread, user=bob.uid)
+        writing = [writer.begin("send", thread=thread, text=str(n)) for n in range(40)]
+        reading = [bob.begin("sync", cursors={}) for _ in range(10)]
+        removal = alice.end(removing)["seq"]
+        for number in writing:
+            writer.end(number)
+        for number in reading:
+            answer = bob.end(number)
+            events = answer["events"].get(thread, [])
+            shown = [row for row in answer["threads"] if row["thread"] == thread]
+            assert all(event["seq"] <= removal for event in events)
+            assert all(row["head"] <= removal for row in shown)
+            assert all(row["last"]["seq"] < removal for row in shown if "last" in row)
+
+
 def test_acks_and_events_come_in_seq_order_on_each_device(server: Server) -> None:
     alice, bob = server.user(), server.user()
     thread = alice.say(bob)["thread"]
