@@ -164,19 +164,24 @@ class Session(Actor):
         device.attached()
         if attach.fresh_login:
             self._show_session(device.sid, "login", but=device.number)
-        if attach.since_ms is not None:
-            self._make_up(device, attach.since_ms)
+        self._make_up(device, attach.since_ms)
 
-    def _make_up(self, device: Device, since_ms: int) -> None:
-        """A device of an earlier incarnation may have missed events, or its own revocation."""
+    def _make_up(self, device: Device, since_ms: int | None) -> None:
+        """A device may have missed its own revocation, which can overtake it on the way here. One
+        of an earlier incarnation may have missed events, too."""
 
         async def look() -> tuple[list[tuple[ThreadId, bytes]], set[SessionId]]:
-            since = since_ms - MISSED_MARGIN_MS
-            heads = await reading.recent_heads(self._services, self._uid, since)
+            heads: list[tuple[ThreadId, bytes]] = []
+            if since_ms is not None:
+                since = since_ms - MISSED_MARGIN_MS
+                heads = await reading.recent_heads(self._services, self._uid, since)
             sessions = await self._services.sessions.of_user(self._uid)
             return heads, {session.sid for session in sessions}
 
         def done(result: Outcome[Any]) -> None:
+            match result:
+                case Error(StoreError()) if since_ms is None:
+                    return  # without a store nothing was revoked just now
             heads, sids = result.unwrap()
             for thread, body in heads:
                 device.show(("head", thread), body)

@@ -106,6 +106,19 @@ def test_a_session_is_revoked_within_a_second(server: Server, alice: Wire) -> No
     assert alice.refused("session.revoke", sid="s999999") == "not_found"
 
 
+def test_a_revocation_meets_a_session_that_is_just_being_resumed(
+    server: Server, alice: Wire
+) -> None:
+    for _ in range(20):
+        token = server.device(alice).token
+        wire = server.wire()
+        revoking = alice.begin("session.revoke", sid="others")
+        resuming = wire.begin("auth", token=token)
+        alice.end(revoking)
+        assert wire.end(resuming).get("code", "token_invalid") == "token_invalid"
+        assert wire.closed() in {4004, 4006}
+
+
 def test_all_others_are_revoked_at_once(server: Server, alice: Wire) -> None:
     others = [server.device(alice) for _ in range(2)]
     assert alice.ok("session.revoke", sid="others")["count"] == 2
