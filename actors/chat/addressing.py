@@ -47,5 +47,16 @@ def missing(request: Ordered, known: Mapping[str, UserId]) -> Refused:
     """Why a request cannot be passed on after everything was looked up."""
     for person in people_of(request):
         if person not in known:
-            return Refused(Code.NOT_FOUND, f"user: no such user: {person}")
+            field = _field_of(request.command) if isinstance(request, SubmitPost) else "user"
+            return Refused(Code.NOT_FOUND, f"{field}: no such user: {person}")
     return Refused(Code.NOT_FOUND, "thread: no such thread")
+
+
+def _field_of(command: Command) -> str:
+    """The field of a request in which its people are named."""
+    match command:
+        case Send():
+            return "to"
+        case AddMembers():
+            return "users"
+    return "user"

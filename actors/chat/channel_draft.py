@@ -207,7 +207,7 @@ class Draft:
         missing: list[int] = []
         targets: list[Event] = []
         for seq in dict.fromkeys(command.targets):
-            target = self._target(member, seq)
+            target = self._target(member, seq, "seqs")
             if isinstance(target, NeedEvents):
                 missing.append(seq)
             elif isinstance(target, Refused):
@@ -244,15 +244,15 @@ class Draft:
         self._note(EventKind.REACT, member.uid, fields, target=command.target)
         return None
 
-    def _target(self, member: Member, seq: int) -> Event | Refused | NeedEvents:
-        """The message meant by `seq`, in its current form."""
+    def _target(self, member: Member, seq: int, field: str = "seq") -> Event | Refused | NeedEvents:
+        """The message meant by `seq`, in its current form. `field` names it in a refusal."""
         if not member.join_seq <= seq <= self.seq:
-            return Refused(Code.NOT_FOUND, "seq: no such message")
+            return Refused(Code.NOT_FOUND, f"{field}: no such message")
         event = self._event(seq)
         if event is None:
             return NeedEvents((seq,))
         if event.kind is not EventKind.MSG:
-            return Refused(Code.BAD_REQUEST, "seq: not a message")
+            return Refused(Code.BAD_REQUEST, f"{field}: not a message")
         return event
 
     def _event(self, seq: int) -> Event | None:

@@ -130,6 +130,43 @@ def test_deleting_for_me_hides_it_from_me_alone(server: Server, alice: Wire, bob
     assert bob.refused("delete", thread=thread, seqs=[99], for_="me") == "not_found"
 
 
+@pytest.mark.parametrize(
+    ("op", "fields", "named"),
+    [
+        ("send", {"to": "u999999", "text": "x"}, "to"),
+        ("send", {"to": "@nobody.here", "text": "x"}, "to"),
+        ("send", {"text": "x", "reply_to": 99}, "reply_to"),
+        ("send", {"text": "x" * 4097}, "text"),
+        ("send", {"text": "x", "cid": ""}, "cid"),
+        ("send", {"text": "x", "mentions": ["u1"] * 257}, "mentions"),
+        ("edit", {"seq": 99, "text": "x"}, "seq"),
+        ("edit", {"seq": 2, "text": "x" * 4097}, "text"),
+        ("delete", {"seqs": [99], "for_": "all"}, "seqs"),
+        ("delete", {"seqs": [1], "for_": "all"}, "seqs"),
+        ("delete", {"seqs": [99], "for_": "me"}, "seqs"),
+        ("delete", {"seqs": [1] * 3 + list(range(2, 103)), "for_": "all"}, "seqs"),
+        ("react", {"seq": 2, "emoji": " ", "on": True}, "emoji"),
+        ("group.add", {"users": ["u999999"]}, "users"),
+        ("group.remove", {"user": "u999999"}, "user"),
+        ("group.role", {"user": "@nobody.here", "role": "admin"}, "user"),
+        ("group.update", {"name": " "}, "name"),
+        ("group.update", {"about": "x" * 501}, "about"),
+        ("history", {"before": 1, "after": 1}, "before"),
+        ("read", {"seq": "1"}, "seq"),
+    ],
+)
+def test_a_refusal_names_the_field_at_fault(
+    alice: Wire, op: str, fields: Frame, named: str
+) -> None:
+    thread = alice.ok("group.create", name="G", members=[])["thread"]
+    alice.say(thread)
+    where = {} if "to" in fields else {"thread": thread}
+    answer = alice.request(op, **where, **fields)
+    assert answer["op"] == "err"
+    assert answer["msg"].strip("`").startswith(named)
+    assert not answer["msg"].strip("`").removeprefix(named)[0].isalnum()
+
+
 def test_reactions(alice: Wire, bob: Wire) -> None:
     thread = alice.say(bob)["thread"]
     seq = bob.ok("react", thread=thread, seq=1, emoji="👍", on=True)["seq"]
