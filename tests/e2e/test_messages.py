@@ -351,17 +351,3 @@ def test_an_emoji_is_short(alice: Wire, bob: Wire, emoji: str) -> None:
     thread = alice.say(bob)["thread"]
     code = alice.refused("react", thread=thread, seq=1, emoji=emoji, on=True)
     assert code in {"bad_request", "too_large"}
-
-
-def test_a_thread_to_be_reset_waits_for_its_turn(alice: Wire, bob: Wire, carol: Wire) -> None:
-    threads = {alice.say(peer, "x")["thread"] for peer in (bob, carol)}
-    cursors = dict.fromkeys(threads, 9)
-    seen: set[str] = set()
-    for turn in range(2):
-        page = alice.ok("sync", cursors=cursors, limit=1)
-        (served,) = page["reset"]
-        assert [event["seq"] for event in page["events"][served]] == [1]
-        assert set(page["more"]) == threads - seen - {served}, turn
-        cursors[served] = 1
-        seen.add(served)
-    assert seen == threads

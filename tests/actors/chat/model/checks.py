@@ -187,6 +187,7 @@ def check_sync(
     if set(page["reset"]) - reset:
         yield f"{user}: sync reset {page['reset']}, not {reset}"
     reset -= unserved
+    ahead -= unserved
     if {line["thread"] for line in page["threads"]} != ahead:
         yield f"{user}: sync lists {[line['thread'] for line in page['threads']]}, not {ahead}"
     if sum(len(events) for events in page["events"].values()) > limit:
@@ -197,14 +198,9 @@ def check_sync(
         events = page["events"][id_]
         yield from _check_events(mine[id_], user, events)
         seqs = [event["seq"] for event in events]
-        if id_ in unserved and not seqs:
-            continue
         if id_ in reset:
-            if (
-                not seqs
-                or seqs
-                != list(mine[id_].readable(user))[len(mine[id_].readable(user)) - len(seqs) :]
-            ):
+            newest = list(mine[id_].readable(user))[-len(seqs) :]
+            if not seqs or seqs != newest:
                 yield f"{user}: sync of {id_} gave {seqs}, which is not the newest page"
             continue
         if seqs != list(range(after[id_] + 1, after[id_] + 1 + len(seqs))):
