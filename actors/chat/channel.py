@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from enum import Enum
 from typing import Any
 
 import trio
@@ -26,13 +27,7 @@ from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
 from actors.chat.channel_delivery import announcements, page_of, receipts, runs, typing_event
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
-from actors.chat.channel_plan import (
-    MaybeRepeat,
-    NeedEvents,
-    Rules,
-    Settled,
-    Written,
-)
+from actors.chat.channel_plan import MaybeRepeat, NeedEvents, Rules, Settled, Written
 from actors.chat.channel_state import ThreadState, typing_refusal
 from actors.chat.messages import (
     Answer,
@@ -71,19 +66,21 @@ QUEUE_POSTS_MAX = 2000
 """Posts waiting in one thread; beyond it posts are answered `unavailable`."""
 
 
-class _Tick:
-    """Timer messages, each its own singleton."""
+STEP_DEADLINE_S = 5.0
+"""A store that has not answered by then hangs: the channel crashes and starts over, before the
+posts that wait behind it have run out of time."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"<{self._name}>"
+UNKNOWN_MAX = 2
+"""Commits in a row whose outcome is unknown; with more, the fault is in what is to be written. Then
+the channel crashes, so that its sessions give up on what they sent into two crashes."""
 
 
-_IDLE = _Tick("idle check")
-_FLUSH = _Tick("flush cursors")
-_RECEIPTS = _Tick("show receipts")
+class _Tick(Enum):
+    """Timer messages."""
+
+    IDLE = "idle check"
+    FLUSH = "flush cursors"
+    RECEIPTS = "show receipts"
 
 
 class Channel(Actor):
@@ -100,6 +97,7 @@ class Channel(Actor):
         self._draft: Draft | None = None
         self._written: list[Written | Settled] = []
         self._token = 0
+        self._unknown = 0
         self._related: dict[int, Event] = {}
         self._known: dict[tuple[UserId, ClientId], Event] = {}
         self._checked: set[tuple[UserId, ClientId]] = set()
@@ -117,7 +115,7 @@ class Channel(Actor):
     async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
         await self._load()
         self._active_at = trio.current_time()
-        self.send_after(self._services.times.channel_idle_s, _IDLE)
+        self.send_after(self._services.times.channel_idle_s, _Tick.IDLE)
         self._announce()
 
     async def _load(self) -> None:
@@ -167,20 +165,21 @@ class Channel(Actor):
                 self._tick(message)
 
     def _tick(self, tick: _Tick) -> None:
-        if tick is _FLUSH:
+        if tick is _Tick.FLUSH:
             self._flush_timer = False
             self._cursors.due = self._cursors.due or bool(self._cursors.dirty)
             self._pump()
-        elif tick is _RECEIPTS:
+        elif tick is _Tick.RECEIPTS:
             self._show_receipts()
-        elif tick is _IDLE:
+        elif tick is _Tick.IDLE:
             self._idle()
 
     def _idle(self) -> None:
         idle_s = self._services.times.channel_idle_s
         quiet_s = trio.current_time() - self._active_at
-        if quiet_s < idle_s or self._busy or self._queue or self._cursors.dirty:
-            self.send_after(max(idle_s - quiet_s, 1.0), _IDLE)
+        is_used = self._busy or self._queue or self._cursors.dirty or len(self.actor_inbox)
+        if quiet_s < idle_s or is_used:
+            self.send_after(max(idle_s - quiet_s, 1.0), _Tick.IDLE)
         else:
             self.stop()
 
@@ -211,6 +210,10 @@ class Channel(Actor):
         """Do something that waits; nothing else of this thread goes on until it is done."""
         self._busy = True
 
+        async def bounded() -> Any:
+            with trio.fail_after(STEP_DEADLINE_S):
+                return await work(*args)
+
         def done(result: Outcome[Any]) -> None:
             self._busy = False
             match result:
@@ -220,7 +223,7 @@ class Channel(Actor):
                 case Error(error):
                     raise error
 
-        self.run_task(work, *args, on_done=done)
+        self.run_task(bounded, on_done=done)
 
     def _open(self, post: Post) -> None:
         """The thread's first post: its rows come before its first event, so that nobody can be
@@ -312,6 +315,8 @@ class Channel(Actor):
         self._cursors.taken_back()
         self._busy = False
         self._draft, self._taken, self._written = None, [], []
+        if self._cursors.dirty:
+            self._flush_later()
 
     def _receipt(self, receipt: journal.Receipt) -> None:
         if receipt.token != self._token or self._draft is None:
@@ -334,6 +339,8 @@ class Channel(Actor):
 
     def _committed(self, draft: Draft) -> None:
         draft.apply()
+        self._unknown = 0
+        self._draft = None  # durable: how the journal fares from here on is none of its business
         if draft.meta_seq is None:
             self._conclude(draft)
             return
@@ -365,8 +372,6 @@ class Channel(Actor):
             self._tell(caller.uid, Answer(caller, refused))
         self._taken = []
         self._take_back()
-        if self._cursors.dirty:
-            self._flush_later()
         self._pump()
 
     def _journal_down(self, down: Down) -> None:
@@ -378,6 +383,8 @@ class Channel(Actor):
 
     def _settle(self) -> None:
         """The outcome of the commit is unknown: fence it with the next epoch, then read back."""
+        self._unknown += 1
+        assert self._unknown <= UNKNOWN_MAX, "no claim makes this append one that can be written"
         self._take_back()
         self._token += 1
 
@@ -433,7 +440,7 @@ class Channel(Actor):
         caller = mark.caller
         if self._state.move_cursor(caller.uid, cursor):
             if not self._cursors.unshown:
-                self.send_after(self._services.times.receipt_delay_s, _RECEIPTS)
+                self.send_after(self._services.times.receipt_delay_s, _Tick.RECEIPTS)
             self._cursors.moved(caller, self._state.cursors[caller.uid])
             self._flush_later()
         if not mark.answered:
@@ -447,11 +454,11 @@ class Channel(Actor):
     def _flush_later(self) -> None:
         if not self._flush_timer:
             self._flush_timer = True
-            self.send_after(self._services.times.cursor_flush_s, _FLUSH)
+            self.send_after(self._services.times.cursor_flush_s, _Tick.FLUSH)
 
     def _show_receipts(self) -> None:
         if not self._relations_known:
-            self.send_after(self._services.times.receipt_delay_s, _RECEIPTS)
+            self.send_after(self._services.times.receipt_delay_s, _Tick.RECEIPTS)
             return
         unshown, self._cursors.unshown = self._cursors.unshown, {}
         for uid, show in receipts(self._state, unshown, to_others=self._receipts_shown):
@@ -480,8 +487,7 @@ class Channel(Actor):
     # ------------------------------------------------------------------ reading
 
     def _page(self, message: ReadPage) -> None:
-        uid = message.request.caller.uid
-        self._tell(uid, page_of(self._state, message.request))
+        self._tell(message.request.caller.uid, page_of(self._state, message.request))
 
     def statistics(self) -> dict[str, float]:
         """Live state for the tree and for logs: never a message body."""

@@ -8,27 +8,30 @@ so the batch grows with the load and an idle system waits for nobody. There is n
 
 A channel sends `Commit` and gets back a `Receipt`: the store's outcome, or `CommitFailed` saying
 whether it surely did not happen. If the journal itself dies, its channels (who monitor it) know
-only that the outcome of what they had in flight is unknown.
+only that the outcome of what they had in flight is unknown. A commit that takes too long is given
+up in the same way: nothing that hangs in a store may hold up every thread for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import trio
 from outcome import Error, Outcome, Value
 
-from actors.chat.messages import (
-    CommitFailed,
-)
+from actors.chat.messages import CommitFailed
 from actors.runtime import Actor, Ref
 from persistence.batching import Batching
 from persistence.errors import StoreUnavailable
 from persistence.protocols import MessageLog
 from persistence.records import Append
 from persistence.records import Outcome as AppendOutcome
+
+COMMIT_DEADLINE_S = 5.0
+"""Far above what a commit takes on a healthy disk, and early enough for channels to settle it in
+the time that their posts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,11 @@ class Journal(Actor):
         if self._in_flight:
             appends = [waiting.append for waiting in self._in_flight]
             self._started_at_s = trio.current_time()
-            self.run_task(self._log.append, appends, on_done=self._done, label="commit")
+            self.run_task(self._append, appends, on_done=self._done, label="commit")
+
+    async def _append(self, appends: Sequence[Append]) -> Sequence[AppendOutcome]:
+        with trio.fail_after(COMMIT_DEADLINE_S):
+            return await self._log.append(appends)
 
     def _done(self, result: Outcome[Any]) -> None:
         batch, self._in_flight = self._in_flight, ()

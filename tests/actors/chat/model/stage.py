@@ -140,8 +140,12 @@ class Troubles:
     met: list[Fault] = field(default_factory=list)
     channels: Callable[[], Iterable[str]] = tuple
     session: str = ""
+    held: dict[str, trio.Event] = field(default_factory=dict)
+    """Calls of these points wait for their event before they are carried out."""
 
     async def before(self, point: str) -> None:
+        if point in self.held:
+            await self.held[point].wait()
         await self._meet(point, "before")
 
     async def after(self, point: str) -> None:

@@ -1,0 +1,119 @@
+"""Stories of a channel in trouble: what it was about to write, and whom it was about to tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from actors.chat.channel import _Tick
+from actors.chat.messages import Caller, Mark, SubmitMark, channel_name
+from actors.chat.services import JOURNAL
+from persistence.records import Cursor, Span
+from tests.actors.chat.conftest import GROUP, ask, settled
+from tests.actors.chat.model.phone import Phone
+from tests.actors.chat.model.requests import Add, Send, Update
+from tests.actors.chat.model.stage import Stage
+
+
+def read(phone: Phone, seq: int) -> None:
+    """`read` without an id, as clients send it."""
+    assert phone.socket is not None
+    phone.socket.ask(lambda caller: SubmitMark(caller, GROUP, None, seq, False), awaited=False)
+
+
+async def cursor(stage: Stage, phone: Phone) -> Cursor | None:
+    """What the store holds, whatever the channel says."""
+    summaries = await stage.stores.log.summaries({GROUP: Span()}, {GROUP: (phone.uid,)})
+    return summaries[GROUP].cursors.get(phone.uid)
+
+
+async def epoch_of(stage: Stage) -> int:
+    return (await stage.stores.log.summaries({GROUP: Span()}, {}))[GROUP].head.epoch
+
+
+async def test_a_receipt_is_written_when_the_journal_is_back(stage: Stage) -> None:
+    bob = stage.phones[1]
+    stage.troubles.held["log.append"] = trio.Event()
+    read(bob, 2)
+    await stage.advance(1.1)
+    stage.kill(JOURNAL)
+    del stage.troubles.held["log.append"]
+    await stage.advance(3.0)
+    assert await cursor(stage, bob) == Cursor(2, 2, 1)
+
+
+async def test_a_receipt_on_its_way_keeps_a_quiet_channel_up(stage: Stage) -> None:
+    """Nobody would send it again: it has no id, and so no answer."""
+    bob = stage.phones[1]
+    channel = stage.system.whereis(channel_name(GROUP))
+    assert channel is not None
+    stage.clock.jump(121.0)
+    channel.cast(Mark(Caller(bob.uid, 1, 0), None, 2, answered=False))
+    channel.deliver_control(_Tick.IDLE)
+    await stage.advance(2.0)
+    assert await cursor(stage, bob) == Cursor(2, 2, 1)
+
+
+async def test_a_journal_that_dies_after_its_commit_is_none_of_the_channels_business(
+    stage: Stage,
+) -> None:
+    """The commit is durable and being projected: nothing is to be settled."""
+    ann, _, cat = stage.phones
+    epoch = await epoch_of(stage)
+    stage.troubles.held["threads.project"] = held = trio.Event()
+    tickets = [ask(ann, Add(GROUP, (cat.uid,))), ask(ann, Send(GROUP, "welcome", "c-2"))]
+    await stage.advance(0.1)
+    stage.kill(JOURNAL)
+    await stage.advance(0.1)
+    held.set()
+    await settled(stage, *tickets)
+    assert [event["seq"] for event in await stage.log(GROUP)] == [1, 2, 3, 4]
+    assert await epoch_of(stage) == epoch
+
+
+async def test_a_commit_that_hangs_is_settled(stage: Stage) -> None:
+    """A store that never answers holds up nobody for longer than the deadline."""
+    ann = stage.phones[0]
+    stage.troubles.held["log.append"] = trio.Event()
+    ticket = ask(ann, Send(GROUP, "anybody there?", "c-2"))
+    await stage.advance(0.1)
+    del stage.troubles.held["log.append"]
+    await settled(stage, ticket)
+    assert [event["seq"] for event in await stage.log(GROUP)] == [1, 2, 3]
+
+
+async def test_a_read_that_hangs_does_not_hold_a_thread_up_for_ever(stage: Stage) -> None:
+    ann = stage.phones[0]
+    stage.troubles.held["threads.project"] = trio.Event()
+    ticket = ask(ann, Update(GROUP, "grove"))
+    await stage.advance(0.1)
+    del stage.troubles.held["threads.project"]
+    await stage.settle([ticket])
+    await stage.advance(5.0)
+    await settled(stage, ask(ann, Send(GROUP, "go on", "c-3")))
+
+
+async def test_a_post_that_can_never_be_committed_does_not_go_round_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault in what is written, not in the store: no claim makes it better."""
+    claims = 0
+    claim = stage.stores.log.claim
+
+    async def broken(_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise AssertionError("no such append can be written")
+
+    async def counted(*args: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return await claim(*args)
+
+    monkeypatch.setattr(stage.stores.log, "append", broken)
+    monkeypatch.setattr(stage.stores.log, "claim", counted)
+    ticket = ask(stage.phones[0], Send(GROUP, "poison", "c-2"))
+    assert await stage.settle([ticket])
+    assert ticket.code == "timeout"
+    assert claims < 20
