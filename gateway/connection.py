@@ -319,17 +319,18 @@ class Connection:
             (number, done), self._login = self._login, None
             self._complete(number, done)
 
-    def answer(self, request: int, result: Result) -> None:
+    def answer(self, request: int, result: Result) -> bool:
         if request == 0 and isinstance(result, Refused):
             self._refuse(None, result)
-            return
+            return True
         pending = self.pending.get(request)
         if pending is None:
-            return
+            return False
         if isinstance(result, Done) and "login" in result.fields:
             self._log_in(request, result)
-            return
-        self._complete(request, result)
+        else:
+            self._complete(request, result)
+        return True
 
     def _complete(self, request: int, result: Result) -> None:
         pending = self.pending.pop(request, None)

@@ -100,8 +100,9 @@ class Device(Protocol):
     def attached(self) -> None:
         """The session knows this device now."""
 
-    def answer(self, request: int, result: Result) -> None:
-        """Answer a request; unknown or answered numbers are ignored."""
+    def answer(self, request: int, result: Result) -> bool:
+        """Answer a request. False, and nothing is done, if the number is unknown or was answered
+        before: then an event that the answer would have stood for is to be delivered."""
 
     def deliver(self, event: Published) -> None:
         """Queue a durable event. When the queue is full it is dropped and a `gap` remembered."""

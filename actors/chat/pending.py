@@ -12,6 +12,7 @@ the bookkeeping, the session acts on what it returns.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -31,6 +32,8 @@ CRASHES_MAX = 2
 """In flight at this many crashes, a request is given up (DESIGN.md §7)."""
 
 Passed = Post | Mark | Typing | ReadPage
+Key = tuple[int, int]
+"""Device and request; device 0 for messages that nobody awaits an answer to."""
 
 
 @dataclass(slots=True)
@@ -70,23 +73,25 @@ class Link:
 
     thread: ThreadId
     ref: Ref | None = None
-    entries: dict[tuple[int, int], Entry] = field(default_factory=dict)
-    """By (device, request), in the order sent."""
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    """In the order in which they came, which is that in which they are sent."""
+    unsent: deque[Key] = field(default_factory=deque)
+    """The last of them, not sent yet; keys of entries that were dropped may still stand here."""
 
 
 class Outstanding:
-    """All links of one session."""
+    """All links of one session. A link without a channel and without entries is forgotten."""
 
     def __init__(self) -> None:
         self.links: dict[ThreadId, Link] = {}
-        self._threads: dict[tuple[int, int], ThreadId] = {}
+        self._threads: dict[Key, ThreadId] = {}
         self._unasked = 0
 
     def __len__(self) -> int:
         return len(self._threads)
 
-    def add(self, thread: ThreadId, message: Passed, deadline_s: float) -> tuple[Link, Entry]:
-        """Note a message for a thread; the caller sends it if the link has a live channel."""
+    def add(self, thread: ThreadId, message: Passed, deadline_s: float) -> Link:
+        """Note a message for a thread, to be sent after those of the thread that wait already."""
         link = self.links.get(thread)
         if link is None:
             link = self.links[thread] = Link(thread)
@@ -95,19 +100,27 @@ class Outstanding:
         if not is_awaited(message):
             self._unasked -= 1
             key = (0, self._unasked)
-        entry = Entry(message, thread, deadline_s)
-        link.entries[key] = entry
+        link.entries[key] = Entry(message, thread, deadline_s)
+        link.unsent.append(key)
         self._threads[key] = thread
-        return link, entry
+        return link
 
-    def sent(self, link: Link, entry: Entry) -> None:
-        """The channel has it; what nobody awaits is thereby done."""
+    def next_unsent(self, link: Link) -> Entry | None:
+        """What is to be sent next, if anything waits."""
+        while link.unsent:
+            entry = link.entries.get(link.unsent[0])
+            if entry is not None:
+                return entry
+            link.unsent.popleft()
+        return None
+
+    def sent(self, link: Link) -> None:
+        """The channel has what `next_unsent` gave; what nobody awaits is thereby done."""
+        key = link.unsent.popleft()
+        entry = link.entries[key]
         entry.sent = True
         if not is_awaited(entry.message):
-            for key, candidate in link.entries.items():
-                if candidate is entry:
-                    self._drop(key)
-                    break
+            self._drop(key)
 
     def settle(self, device: int, request: int) -> Entry | None:
         """An answer came: forget the entry."""
@@ -116,7 +129,6 @@ class Outstanding:
     def crashed(self, thread: ThreadId, *, abnormal: bool) -> list[Entry]:
         """The channel is gone: everything waits unsent again. Returns what is given up."""
         link = self.links[thread]
-        link.ref = None
         given_up = []
         for key, entry in list(link.entries.items()):
             if entry.sent:
@@ -125,8 +137,8 @@ class Outstanding:
             if entry.crashes >= CRASHES_MAX:
                 self._drop(key)
                 given_up.append(entry)
-        if not link.entries:
-            del self.links[thread]
+        link.ref, link.unsent = None, deque(link.entries)
+        self._tidy(link)
         return given_up
 
     def expired(self, now_s: float) -> list[Entry]:
@@ -142,16 +154,25 @@ class Outstanding:
         return [entry for _, entry in late]
 
     def stalled(self) -> Iterator[Link]:
-        """Links with something to send and no channel."""
-        return (link for link in self.links.values() if link.ref is None and link.entries)
+        """Links with something to send: without a channel, or with one that refused."""
+        return (link for link in self.links.values() if self.next_unsent(link) is not None)
 
     def forget_device(self, device: int) -> None:
         """The device is gone. Its posts go on; reads nobody can receive do not."""
-        for link in self.links.values():
+        for link in list(self.links.values()):
             for key, entry in list(link.entries.items()):
                 if key[0] == device and not isinstance(entry.message, Post):
                     self._drop(key)
 
-    def _drop(self, key: tuple[int, int]) -> Entry | None:
+    def _drop(self, key: Key) -> Entry | None:
         thread = self._threads.pop(key, None)
-        return None if thread is None else self.links[thread].entries.pop(key)
+        if thread is None:
+            return None
+        link = self.links[thread]
+        entry = link.entries.pop(key)
+        self._tidy(link)
+        return entry
+
+    def _tidy(self, link: Link) -> None:
+        if link.ref is None and not link.entries:
+            del self.links[link.thread]

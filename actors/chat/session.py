@@ -24,9 +24,7 @@ from outcome import Error, Outcome, Value
 from actors.chat import reading, settings
 from actors.chat.addressing import Ordered, missing, people_of, resolve
 from actors.chat.answers import Done, Refused, Result
-from actors.chat.commands import (
-    Send,
-)
+from actors.chat.commands import Send
 from actors.chat.messages import (
     OWN_CID_PREFIX,
     Answer,
@@ -75,18 +73,25 @@ VIEWS_REMEMBERED_MAX = 200
 SWEEP_S = 0.5
 """How often waiting posts are checked against their deadlines and stalled channels retried."""
 
+MAKE_UP_RETRY_S = 1.0
+"""How long after a store failed what a device has missed is looked up again."""
+
 MISSED_MARGIN_MS = 90_000
 """Threads that moved up to this long before a session died are announced again to its devices."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sweep:
-    pass
+_SWEEP = "sweep"
 
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class _MakeUp:
+    device: Device
+    since_ms: int | None
 
 
 class Session(Actor):
@@ -131,7 +136,7 @@ class Session(Actor):
             case OnlineSids():
                 return frozenset(device.sid for device in self._devices.values())
             case ViewChanged(thread):
-                self._forget_view(thread)
+                self._view_changed(thread)
             case Attach():
                 self._attach(message)
             case Detach(device):
@@ -142,8 +147,10 @@ class Session(Actor):
                 self._channel_down(message)
             case NameUp():
                 self._retry()
-            case _Sweep():
+            case _ if message is _SWEEP:
                 self._sweep()
+            case _MakeUp(device, since_ms):
+                self._make_up(device, since_ms)
             case _Idle(generation):
                 if generation == self._generation and not self._devices:
                     self._end()
@@ -169,6 +176,8 @@ class Session(Actor):
     def _make_up(self, device: Device, since_ms: int | None) -> None:
         """A device may have missed its own revocation, which can overtake it on the way here. One
         of an earlier incarnation may have missed events, too."""
+        if device.number not in self._devices:
+            return
 
         async def look() -> tuple[list[tuple[ThreadId, bytes]], set[SessionId]]:
             heads: list[tuple[ThreadId, bytes]] = []
@@ -179,9 +188,9 @@ class Session(Actor):
             return heads, {session.sid for session in sessions}
 
         def done(result: Outcome[Any]) -> None:
-            match result:
-                case Error(StoreError()) if since_ms is None:
-                    return  # without a store nothing was revoked just now
+            if isinstance(result, Error) and isinstance(result.error, StoreError):
+                self.send_after(MAKE_UP_RETRY_S, _MakeUp(device, since_ms))
+                return
             heads, sids = result.unwrap()
             for thread, body in heads:
                 device.show(("head", thread), body)
@@ -229,13 +238,12 @@ class Session(Actor):
     # ------------------------------------------------------------------ downwards
 
     def _deliver(self, events: tuple[Published, ...]) -> None:
-        for device in self._devices.values():
-            number = device.number
+        for number, device in self._devices.items():
             for event in events:
                 if event.origin != number:
                     device.deliver(event)
-                elif event.answer is not None:
-                    device.answer(event.request, event.answer)
+                elif event.answer is not None and not device.answer(event.request, event.answer):
+                    device.deliver(event)  # its request was given up on meanwhile
         for event in events:
             if event.author == self._uid and event.answer is not None:
                 self._outstanding.settle(event.origin, event.request)
@@ -274,17 +282,17 @@ class Session(Actor):
 
         def done(result: Outcome[Any]) -> None:
             match result:
+                case Value((_, [_, *_])) if changes != self._view_changes:
+                    self._look_up(request)  # what it read may be out of date already
+                    return
                 case Value((found, rows)):
                     self._people_found(found)
-                    if self._view_changes != changes:  # what was read may be out of date
-                        self._look_up(request)
-                        return
                     for row in rows:
                         self._remember_view(row)
                     if not self._pass(request):
                         self._answer(request.caller, missing(request, self._people))
                 case Error(error):
-                    self._answer(request.caller, self._store_refusal(error))
+                    self._answer(request.caller, store_refusal(error))
             self._next(device)
 
         self.run_task(look, on_done=done)
@@ -306,14 +314,14 @@ class Session(Actor):
             self._people.clear()
         self._people.update(found)
 
+    def _view_changed(self, thread: ThreadId) -> None:
+        self._views.pop(thread, None)
+        self._view_changes += 1
+
     def _remember_view(self, row: Membership) -> None:
         if len(self._views) >= VIEWS_REMEMBERED_MAX:
             self._views.clear()
         self._views[row.meta.thread] = row
-
-    def _forget_view(self, thread: ThreadId) -> None:
-        self._view_changes += 1
-        self._views.pop(thread, None)
 
     def _pass(self, request: Ordered) -> bool:
         """Pass a request on, if all it needs is known; False asks for a look-up."""
@@ -347,25 +355,27 @@ class Session(Actor):
     def _give(self, thread: ThreadId, message: Passed) -> None:
         """Note a message for a channel and send it, starting the channel if need be."""
         deadline_s = trio.current_time() + self._services.times.post_deadline_s
-        link, entry = self._outstanding.add(thread, message, deadline_s)
-        if link.ref is None:
-            self._connect(link)
-        elif link.ref.cast(message):
-            self._outstanding.sent(link, entry)
+        self._pass_on(self._outstanding.add(thread, message, deadline_s))
         self._sweep_later()
 
+    def _pass_on(self, link: Link) -> None:
+        """Send the channel what waits, in order, until it takes no more."""
+        if link.ref is None:
+            self._connect(link)
+        while link.ref is not None and (entry := self._outstanding.next_unsent(link)) is not None:
+            if not link.ref.cast(entry.message):
+                return
+            self._outstanding.sent(link)
+
     def _connect(self, link: Link) -> None:
-        """Find or start the channel and send it everything that waits, in order."""
+        """Find or start the channel."""
         name = channel_name(link.thread)
         ref = self._services.channels.ensure(name)
         if ref is None:
             self.system.watch_name(name, self.ref)
-            return
-        link.ref = ref
-        self._monitored[self.monitor(ref)] = link.thread
-        for entry in list(link.entries.values()):
-            if not entry.sent and ref.cast(entry.message):
-                self._outstanding.sent(link, entry)
+        else:
+            link.ref = ref
+            self._monitored[self.monitor(ref)] = link.thread
 
     def _channel_down(self, down: Down) -> None:
         thread = self._monitored.pop(down.monitor, None)
@@ -379,12 +389,12 @@ class Session(Actor):
 
     def _retry(self) -> None:
         for link in list(self._outstanding.stalled()):
-            self._connect(link)
+            self._pass_on(link)
 
     def _sweep_later(self) -> None:
         if not self._sweeping:
             self._sweeping = True
-            self.send_after(SWEEP_S, _Sweep())
+            self.send_after(SWEEP_S, _SWEEP)
 
     def _sweep(self) -> None:
         self._sweeping = False
@@ -442,19 +452,10 @@ class Session(Actor):
         """Run a request that waits for the stores, and answer it."""
 
         def done(result: Outcome[Any]) -> None:
-            match result:
-                case Value(answer):
-                    self._answer(caller, answer)
-                case Error(error):
-                    self._answer(caller, self._store_refusal(error))
+            answer = store_refusal(result.error) if isinstance(result, Error) else result.unwrap()
+            self._answer(caller, answer)
 
         self.run_task(work, *args, on_done=done)
-
-    def _store_refusal(self, error: BaseException) -> Refused:
-        """What a store's failure means to the client; anything else is our bug and crashes us."""
-        if isinstance(error, StoreError):
-            return store_refusal(error)
-        raise error
 
     # ------------------------------------------------------------------ the user's own settings
 
@@ -464,7 +465,7 @@ class Session(Actor):
         shown = await settle(self._services, self._uid, request)  # type: ignore[arg-type]  # by kind
         if isinstance(shown, Refused):
             return shown
-        self._forget_view(request.thread)
+        self._view_changed(request.thread)
         for number, device in self._devices.items():
             if number != request.caller.device:
                 device.show(shown.key, shown.body)
@@ -482,7 +483,7 @@ class Session(Actor):
                     cid = ClientId(OWN_CID_PREFIX + request.cid)
                     self._give(thread, Post(request.caller, cid, command))
                 case Error(error):
-                    self._answer(request.caller, self._store_refusal(error))
+                    self._answer(request.caller, store_refusal(error))
 
         self.run_task(settings.reserve_group, self._services, self._uid, request, on_done=done)
 

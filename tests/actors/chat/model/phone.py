@@ -283,10 +283,10 @@ class Socket:
         if self._asked == 0:  # the first time; afterwards it is the same socket at another session
             self.phone.sync()
 
-    def answer(self, request: int, result: Result) -> None:
+    def answer(self, request: int, result: Result) -> bool:
         ticket = self._pending.pop(request, None)
         if ticket is None:
-            return
+            return False
         if isinstance(result, Refused):
             ticket.code = str(result.code.value)
         else:
@@ -295,6 +295,7 @@ class Socket:
         if ticket.on_answer is not None:
             ticket.on_answer(ticket)
         self._advance()
+        return True
 
     def _own_event(self, ticket: Ticket) -> None:
         """An `ok` with a seq is the delivery of that event, and stands where it belongs."""

@@ -142,6 +142,8 @@ class Troubles:
     session: str = ""
     held: dict[str, trio.Event] = field(default_factory=dict)
     """Calls of these points wait for their event before they are carried out."""
+    held_after: dict[str, trio.Event] = field(default_factory=dict)
+    """Their answers wait for it."""
 
     async def before(self, point: str) -> None:
         if point in self.held:
@@ -149,6 +151,8 @@ class Troubles:
         await self._meet(point, "before")
 
     async def after(self, point: str) -> None:
+        if point in self.held_after:
+            await self.held_after[point].wait()
         await self._meet(point, "after")
 
     async def _meet(self, point: str, when: str) -> None:

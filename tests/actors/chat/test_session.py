@@ -1,0 +1,114 @@
+"""Stories of a session in trouble: what its devices are told then, and what they are not."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from actors.chat.channel import Channel
+from actors.chat.messages import HideMine, History, ViewChanged, session_name
+from persistence.errors import StoreUnavailable
+from tests.actors.chat.conftest import GROUP, ask, settled
+from tests.actors.chat.model.phone import Phone, Ticket
+from tests.actors.chat.model.requests import Send
+from tests.actors.chat.model.stage import Stage
+
+
+def history(phone: Phone) -> Ticket:
+    assert phone.socket is not None
+    return phone.socket.ask(lambda caller: History(caller, GROUP, 100), lambda _: None)
+
+
+async def test_posts_a_full_channel_refuses_wait_their_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = stage.phones[0]
+    await stage.advance(125.0)  # the channel goes
+    monkeypatch.setattr(Channel, "mailbox_max", 2)
+    stage.troubles.held["log.claim"] = held = trio.Event()
+    tickets = [ask(ann, Send(GROUP, str(number), f"c-{number}")) for number in range(2, 8)]
+    await stage.advance(1.0)
+    held.set()
+    await stage.advance(1.0)
+    tickets.append(ask(ann, Send(GROUP, "8", "c-8")))
+    await settled(stage, *tickets)
+    texts = [event.get("text") for event in await stage.log(GROUP)]
+    assert texts[2:] == ["2", "3", "4", "5", "6", "7", "8"]
+
+
+async def test_an_event_whose_request_was_given_up_is_delivered_like_any_other(
+    stage: Stage,
+) -> None:
+    """The client was told that nobody knows; without the event it would never learn."""
+    ann = stage.phones[0]
+    stage.troubles.held["log.append"] = held = trio.Event()
+    ticket = ask(ann, Send(GROUP, "late", "c-2"))
+    await stage.advance(9.0)
+    assert ticket.code == "timeout"
+    held.set()
+    await stage.advance(1.0)
+    assert [event["seq"] for event in await stage.log(GROUP)] == [1, 2, 3]
+    assert ann.applied[GROUP][-1].seq == 3
+    assert ann.applied[GROUP][-1].is_pushed
+
+
+async def test_what_a_user_deleted_for_themselves_stays_away_whatever_else_changes(
+    stage: Stage,
+) -> None:
+    """A change of membership may come between a request for history and its page."""
+    bob = stage.phones[1]
+    assert bob.socket is not None
+    hide = bob.socket.ask(lambda caller: HideMine(caller, GROUP, (2,)), lambda _: None)
+    await settled(stage, hide)
+    await settled(stage, history(bob))
+    session = stage.system.whereis(session_name(bob.uid))
+    assert session is not None
+    page = history(bob)
+    session.cast(ViewChanged(GROUP))
+    await settled(stage, page)
+    assert page.fields is not None
+    assert page.fields["events"][1]["deleted"] is True
+
+
+async def test_what_a_user_deleted_is_not_forgotten_by_a_look_up_under_way(stage: Stage) -> None:
+    bob = stage.phones[1]
+    assert bob.socket is not None
+    stage.kill(session_name(bob.uid))
+    await stage.advance(1.0)
+    stage.troubles.held_after["threads.memberships"] = held = trio.Event()
+    page = history(bob)
+    await stage.advance(0.01)
+    del stage.troubles.held_after["threads.memberships"]
+    await stage.stores.threads.hide(bob.uid, GROUP, (2,))
+    session = stage.system.whereis(session_name(bob.uid))
+    assert session is not None
+    session.cast(ViewChanged(GROUP))
+    await stage.advance(0.01)
+    held.set()
+    await settled(stage, page)
+    page = history(bob)
+    await settled(stage, page)
+    assert page.fields is not None
+    assert page.fields["events"][1]["deleted"] is True
+
+
+async def test_devices_hear_what_they_missed_when_the_store_is_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = stage.phones[1]
+    memberships = stage.stores.threads.memberships
+
+    async def away(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("for a while")
+
+    monkeypatch.setattr(stage.stores.threads, "memberships", away)
+    stage.kill(session_name(bob.uid))
+    await stage.advance(2.5)
+    bob.heads.clear()
+    monkeypatch.setattr(stage.stores.threads, "memberships", memberships)
+    await stage.advance(1.5)
+    session = stage.system.whereis(session_name(bob.uid))
+    assert session is not None
+    assert session.incarnation == 2, "a store that is away is no fault of the session's"
+    assert [(head["thread"], head["seq"]) for head in bob.heads] == [(GROUP, 2)]
