@@ -244,15 +244,13 @@ class Channel(Actor):
         self._step(self._services.threads.project, projection, on_value=projected)
 
     def _plan(self) -> None:
-        """Plan as many waiting posts as fit into one draft, and send it to the journal. A change of
-        membership is the last of its draft: nothing follows it in the log before the thread tables
-        tell of it, for readers of the store must not see more than they may."""
+        """Plan as many waiting posts as fit into one draft, and send it to the journal."""
         draft = Draft(
             self._state, self._services.wall_ms(), self._rules, self._related, self._known
         )
         taken: list[Post] = []
         written: list[Written | Settled] = []
-        while self._queue and len(draft.events) < BATCH_EVENTS_MAX and not draft.changed:
+        while self._queue and len(draft.events) < BATCH_EVENTS_MAX:
             planned = draft.plan(self._queue[0])
             if isinstance(planned, (NeedEvents, MaybeRepeat)):
                 if taken:

@@ -15,7 +15,16 @@ from actors.chat.commands import CreateGroup, Send
 from actors.chat.messages import Post, dm_members
 from actors.chat.privacy import receipts_shown
 from actors.chat.services import Services
-from persistence.records import Member, Projection, Role, Span, ThreadId, ThreadKind, ThreadMeta
+from persistence.records import (
+    Member,
+    Projection,
+    Role,
+    Span,
+    ThreadId,
+    ThreadKind,
+    ThreadMeta,
+    UserId,
+)
 
 REPLAY_EVENTS_MAX = 1000
 """Events read at a time when the thread tables lag behind the log."""
@@ -42,18 +51,29 @@ async def claim_thread(services: Services, thread: ThreadId) -> ThreadState:
     return state
 
 
+async def as_logged(
+    services: Services, meta: ThreadMeta, members: dict[UserId, Member], meta_seq: int
+) -> tuple[ThreadMeta, dict[UserId, Member]]:
+    """A thread's description and members as the log has them at `meta_seq`, from what the tables
+    had: the very same if they do not lag. Nothing is written."""
+    while meta.applied_seq < meta_seq:
+        span = Span(meta.applied_seq + 1, meta_seq)
+        events = await services.log.read(
+            meta.thread, span, REPLAY_EVENTS_MAX, after=meta.applied_seq
+        )
+        assert events, "the log ends before its own meta_seq"
+        meta, members = replay(meta, members, events)
+        if meta.applied_seq < events[-1].seq:
+            meta = replace(meta, applied_seq=events[-1].seq)
+    return meta, members
+
+
 async def _catch_up(services: Services, state: ThreadState) -> None:
     assert state.meta is not None
     before = state.members
-    while state.meta.applied_seq < state.head.meta_seq:
-        span = Span(state.meta.applied_seq + 1, state.head.meta_seq)
-        events = await services.log.read(
-            state.thread, span, REPLAY_EVENTS_MAX, after=state.meta.applied_seq
-        )
-        assert events, "the log ends before its own meta_seq"
-        state.meta, state.members = replay(state.meta, state.members, events)
-        if state.meta.applied_seq < events[-1].seq:
-            state.meta = replace(state.meta, applied_seq=events[-1].seq)
+    state.meta, state.members = await as_logged(
+        services, state.meta, state.members, state.head.meta_seq
+    )
     if state.members is not before:
         members = tuple(m for uid, m in state.members.items() if before.get(uid) != m)
         await services.threads.project(Projection(state.meta, members))

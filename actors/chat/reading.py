@@ -2,17 +2,23 @@
 
 Each function is one request of one user. They run in tasks of the user's session actor, touch no
 actor's state, and may be cancelled at any point without effect.
+
+The thread tables may lag behind the log: for the moment between a commit and its projection, or,
+after a crash between the two, until the thread's channel starts again. A removal that is in the log
+holds for readers all the same (`in_step`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.channel_delivery import head_event
+from actors.chat.channel_loading import as_logged
 from actors.chat.channel_state import masked, page_range, shown_to, standing
 from actors.chat.messages import (
     History,
@@ -35,9 +41,6 @@ from persistence.records import (
 
 LIST_LIMIT_MAX = 200
 """PROTOCOL.md §2, `thread.list` and `group.info`."""
-
-LOOKS_MAX = 5
-"""A thread whose membership changed during each of so many looks is left out of a list."""
 
 NOT_FOUND = Refused(Code.NOT_FOUND, "thread: no such thread")
 
@@ -66,33 +69,8 @@ class Line:
         return self.membership.member.left_seq is not None or self.membership.meta.deleted
 
 
-async def lines(
-    services: Services, uid: UserId, threads: Collection[ThreadId] | None = None
-) -> list[Line]:
-    """The user's threads (of `threads`, or all) that have events, with their heads; newest activity
-    first.
-
-    A head may be read just after the user was removed. Nothing follows a removal in the log before
-    the thread tables tell of it, so a membership that is the same after the look was true of what
-    the look found; where it is another, the look is repeated (PROTOCOL.md §4.5)."""
-    rows = await services.threads.memberships(uid, threads)
-    found: list[Line] = []
-    for _ in range(LOOKS_MAX):
-        looked = await _look(services, uid, rows)
-        groups = [row.meta.thread for row in rows if row.meta.kind is ThreadKind.GROUP]
-        again = await services.threads.memberships(uid, groups) if groups else ()
-        before = {row.meta.thread: row.member for row in rows}
-        rows = [row for row in again if row.member != before[row.meta.thread]]
-        changed = {row.meta.thread for row in rows}
-        found += (line for line in looked if line.thread not in changed)
-        if not rows:
-            break
-    found.sort(key=lambda line: (-line.head.ts_ms, line.thread))
-    return found
-
-
-async def _look(services: Services, uid: UserId, rows: Sequence[Membership]) -> list[Line]:
-    """One line for each of `rows` whose thread has events."""
+async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> list[Line]:
+    """The threads of `rows` that have events, with their heads; newest activity first."""
     spans = {row.meta.thread: Span(row.member.join_seq, row.member.left_seq) for row in rows}
     readers = {thread: {uid, *dm_members(thread)} for thread in spans}
     summaries = await services.log.summaries(spans, readers)
@@ -101,6 +79,7 @@ async def _look(services: Services, uid: UserId, rows: Sequence[Membership]) -> 
         summary = summaries.get(row.meta.thread)
         if summary is None or not summary.head.seq:
             continue
+        row, summary = await in_step(services, row, summary)  # noqa: PLW2901  (the same, newer)
         head = summary.head
         left = row.member.left_seq
         if left is not None:
@@ -108,7 +87,26 @@ async def _look(services: Services, uid: UserId, rows: Sequence[Membership]) -> 
             if events:
                 head = Head(head.epoch, left, events[0].n, head.meta_seq, events[0].ts_ms)
         found.append(Line(row, summary, head))
+    found.sort(key=lambda line: (-line.head.ts_ms, line.thread))
     return found
+
+
+async def in_step(
+    services: Services, row: Membership, summary: Summary
+) -> tuple[Membership, Summary]:
+    """A membership that was read before (or lags behind) a summary, as of that summary's head, and
+    the summary with the newest message that such a member may read."""
+    head, thread = summary.head, row.meta.thread
+    if row.meta.applied_seq >= head.meta_seq:
+        return row, summary
+    loaded = await services.threads.load(thread)
+    assert loaded is not None, "a thread with a membership is there"
+    stored = {member.uid: member for member in loaded[1]}
+    meta, members = await as_logged(services, loaded[0], stored, head.meta_seq)
+    member = members[row.member.uid]
+    span = Span(member.join_seq, head.seq if member.left_seq is None else member.left_seq)
+    last = (await services.log.summaries({thread: span}, {}))[thread].last
+    return replace(row, meta=meta, member=member), replace(summary, last=last)
 
 
 async def thread_objects(
@@ -174,7 +172,7 @@ def thread_object(line: Line, uid: UserId) -> dict[str, Any]:
 
 async def thread_list(services: Services, uid: UserId, limit: int, after: str | None) -> Result:
     """One page of the user's threads, newest activity first; `next` continues it."""
-    found = await lines(services, uid)
+    found = await lines(services, uid, await services.threads.memberships(uid))
     if after is not None:
         position = _position(after)
         if position is None:
@@ -200,10 +198,11 @@ async def group_info(
     rows = await services.threads.memberships(uid, (thread,))
     if not rows or rows[0].meta.kind is not ThreadKind.GROUP:
         return NOT_FOUND if not rows else Refused(Code.BAD_REQUEST, "thread: not a group")
-    may = standing(rows[0].meta, rows[0].member)
+    found = await lines(services, uid, rows)
+    membership = found[0].membership if found else rows[0]
+    may = standing(membership.meta, membership.member)
     if isinstance(may, Refused):
         return may
-    found = await lines(services, uid, (thread,))
     loaded = await services.threads.load(thread)
     if not found or loaded is None:
         return NOT_FOUND
@@ -267,19 +266,21 @@ async def warm_page(services: Services, page: Page, view: Membership | None) -> 
     return page_answer(events, hidden, page.head, more=page.more)
 
 
-async def cold_page(services: Services, request: History) -> Result:
+async def cold_page(services: Services, request: History, membership: Membership) -> Result:
     """A history page of a thread without a live channel: the store is the truth."""
     uid, thread = request.caller.uid, request.thread
-    found = await lines(services, uid, (thread,))
-    if not found:
+    summary = (await services.log.summaries({thread: Span()}, {})).get(thread)
+    if summary is None or not summary.head.seq:
         return NOT_FOUND
-    line, head = found[0], found[0].head.seq
+    membership, summary = await in_step(services, membership, summary)
+    span = Span(membership.member.join_seq, membership.member.left_seq)
+    head = summary.head.seq if span.high is None else span.high
     low, high, more = page_range(
-        line.span, head, request.limit,
+        span, head, request.limit,
         before=request.before, after=request.after, around=request.around,
     )  # fmt: skip
     events = await stored_range(services, uid, thread, low, high) if low <= high else []
-    return page_answer(events, line.membership.hidden, head, more=more)
+    return page_answer(events, membership.hidden, head, more=more)
 
 
 # ---------------------------------------------------------------------------- sync
@@ -295,7 +296,7 @@ async def sync(
     limit is reached before, in `more` alone; groups that were deleted or left are in `removed`.
     """
     limits = services.limits
-    found = await lines(services, uid)
+    found = await lines(services, uid, await services.threads.memberships(uid))
     ahead = [
         line
         for line in found
@@ -353,7 +354,7 @@ async def recent_heads(
     services: Services, uid: UserId, since_ms: int
 ) -> list[tuple[ThreadId, bytes]]:
     """`head` events of the threads that moved since `since_ms`: for devices whose session died."""
-    found = await lines(services, uid)
+    found = await lines(services, uid, await services.threads.memberships(uid))
     moved = [line for line in found if line.head.ts_ms >= since_ms]
     return [(line.thread, head_event(line.thread, line.head)) for line in moved]
 

@@ -410,12 +410,13 @@ class Session(Actor):
     # ------------------------------------------------------------------ reading
 
     def _history(self, request: History) -> bool:
-        if request.thread not in self._views:
+        view = self._views.get(request.thread)
+        if view is None:
             return False
         if self.system.names.get(channel_name(request.thread)) is not None:
             self._give(request.thread, ReadPage(request))
         else:
-            self._answer_later(request.caller, reading.cold_page, self._services, request)
+            self._answer_later(request.caller, reading.cold_page, self._services, request, view)
         return True
 
     def _page(self, page: Page) -> None:
