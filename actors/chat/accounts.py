@@ -58,6 +58,10 @@ TOUCH_AFTER_MS = 60_000
 
 ONLINE_DEADLINE_S = 1.0
 
+REQUEST_DEADLINE_S = 10.0
+"""Nobody waits longer. In a flood of logins it is what keeps the line at the password hashers as
+short as what they get done in this time."""
+
 Verb = Callable[["Accounts", AccountRequest], Awaitable[Result]]
 
 
@@ -93,13 +97,13 @@ class Accounts(Actor):
             match result:
                 case Value(answer):
                     device.answer(request, answer)
-                case Error(StoreError() as error):
+                case Error(StoreError() | TimeoutError() as error):
                     device.answer(request, store_refusal(error))
                 case Error(error):
                     device.answer(request, Refused(Code.INTERNAL, "internal error", 1000))
                     raise error
 
-        self.run_task(work, *args, on_done=done)
+        self.run_task(work, *args, on_done=done, timeout_s=REQUEST_DEADLINE_S)
 
     # ------------------------------------------------------------------ register, login, auth
 

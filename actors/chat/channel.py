@@ -210,10 +210,6 @@ class Channel(Actor):
         """Do something that waits; nothing else of this thread goes on until it is done."""
         self._busy = True
 
-        async def bounded() -> Any:
-            with trio.fail_after(STEP_DEADLINE_S):
-                return await work(*args)
-
         def done(result: Outcome[Any]) -> None:
             self._busy = False
             match result:
@@ -223,7 +219,7 @@ class Channel(Actor):
                 case Error(error):
                     raise error
 
-        self.run_task(bounded, on_done=done)
+        self.run_task(work, *args, on_done=done, timeout_s=STEP_DEADLINE_S)
 
     def _open(self, post: Post) -> None:
         """The thread's first post: its rows come before its first event, so that nobody can be
@@ -432,7 +428,8 @@ class Channel(Actor):
             self._move(mark, Cursor(need.recv, need.seq, event.n))
 
         span = Span(need.seq, need.seq)
-        self.run_task(self._services.log.read, self._state.thread, span, 1, on_done=found)
+        read, thread = self._services.log.read, self._state.thread
+        self.run_task(read, thread, span, 1, on_done=found, timeout_s=STEP_DEADLINE_S)
 
     def _move(self, mark: Mark, cursor: Cursor) -> None:
         caller = mark.caller

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from outcome import Error, Outcome, Value
 
-from actors.chat.accounts import NAME_CHARS_MAX, check_text
+from actors.chat.accounts import NAME_CHARS_MAX, REQUEST_DEADLINE_S, check_text
 from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.messages import (
     BlockChanged,
@@ -46,13 +46,14 @@ class Contacts(Actor):
                 match result:
                     case Value(answer):
                         device.answer(request, answer)
-                    case Error(StoreError() as error):
+                    case Error(StoreError() | TimeoutError() as error):
                         device.answer(request, store_refusal(error))
                     case Error(error):
                         device.answer(request, Refused(Code.INTERNAL, "internal error", 1000))
                         raise error
 
-            self.run_task(VERBS[message.verb], self, message, on_done=done)
+            verb = VERBS[message.verb]
+            self.run_task(verb, self, message, on_done=done, timeout_s=REQUEST_DEADLINE_S)
 
     async def _list(self, message: ContactRequest) -> Result:
         uid = message.caller.uid

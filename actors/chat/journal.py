@@ -14,7 +14,7 @@ up in the same way: nothing that hangs in a store may hold up every thread for e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,11 +93,10 @@ class Journal(Actor):
         if self._in_flight:
             appends = [waiting.append for waiting in self._in_flight]
             self._started_at_s = trio.current_time()
-            self.run_task(self._append, appends, on_done=self._done, label="commit")
-
-    async def _append(self, appends: Sequence[Append]) -> Sequence[AppendOutcome]:
-        with trio.fail_after(COMMIT_DEADLINE_S):
-            return await self._log.append(appends)
+            self.run_task(
+                self._log.append, appends, on_done=self._done, label="commit",
+                timeout_s=COMMIT_DEADLINE_S,
+            )  # fmt: skip
 
     def _done(self, result: Outcome[Any]) -> None:
         batch, self._in_flight = self._in_flight, ()

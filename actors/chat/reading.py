@@ -42,6 +42,9 @@ from persistence.records import (
 LIST_LIMIT_MAX = 200
 """PROTOCOL.md §2, `thread.list` and `group.info`."""
 
+MISSED_MARGIN_MS = 90_000
+"""Threads that moved up to this long before a session died are announced again to its devices."""
+
 NOT_FOUND = Refused(Code.NOT_FOUND, "thread: no such thread")
 
 
@@ -353,7 +356,9 @@ def _sync_range(line: Line, cursors: Mapping[ThreadId, int], budget: int) -> tup
 async def recent_heads(
     services: Services, uid: UserId, since_ms: int
 ) -> list[tuple[ThreadId, bytes]]:
-    """`head` events of the threads that moved since `since_ms`: for devices whose session died."""
+    """`head` events of the threads that moved since `since_ms`, or a while before it: for devices
+    whose session died then."""
+    since_ms -= MISSED_MARGIN_MS
     found = await lines(services, uid, await services.threads.memberships(uid))
     moved = [line for line in found if line.head.ts_ms >= since_ms]
     return [(line.thread, head_event(line.thread, line.head)) for line in moved]

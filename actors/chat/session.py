@@ -76,9 +76,6 @@ SWEEP_S = 0.5
 MAKE_UP_RETRY_S = 1.0
 """How long after a store failed what a device has missed is looked up again."""
 
-MISSED_MARGIN_MS = 90_000
-"""Threads that moved up to this long before a session died are announced again to its devices."""
-
 
 _SWEEP = "sweep"
 
@@ -182,13 +179,12 @@ class Session(Actor):
         async def look() -> tuple[list[tuple[ThreadId, bytes]], set[SessionId]]:
             heads: list[tuple[ThreadId, bytes]] = []
             if since_ms is not None:
-                since = since_ms - MISSED_MARGIN_MS
-                heads = await reading.recent_heads(self._services, self._uid, since)
+                heads = await reading.recent_heads(self._services, self._uid, since_ms)
             sessions = await self._services.sessions.of_user(self._uid)
             return heads, {session.sid for session in sessions}
 
         def done(result: Outcome[Any]) -> None:
-            if isinstance(result, Error) and isinstance(result.error, StoreError):
+            if isinstance(result, Error) and isinstance(result.error, StoreError | TimeoutError):
                 self.send_after(MAKE_UP_RETRY_S, _MakeUp(device, since_ms))
                 return
             heads, sids = result.unwrap()
@@ -197,7 +193,7 @@ class Session(Actor):
             if device.sid not in sids and device.number in self._devices:
                 self._close(device, REVOKED, "session revoked")
 
-        self.run_task(look, on_done=done)
+        self._wait(look, on_done=done)
 
     def _detach(self, number: int) -> None:
         self._devices.pop(number, None)
@@ -295,7 +291,7 @@ class Session(Actor):
                     self._answer(request.caller, store_refusal(error))
             self._next(device)
 
-        self.run_task(look, on_done=done)
+        self._wait(look, on_done=done)
 
     def _next(self, device: int) -> None:
         waiting = self._ordered.get(device)
@@ -447,6 +443,10 @@ class Session(Actor):
             case _:
                 raise TypeError(f"a session does not understand {type(message).__name__}")
 
+    def _wait(self, work: Any, *args: Any, on_done: Callable[[Outcome[Any]], None]) -> None:
+        limit_s = self._services.times.post_deadline_s
+        self.run_task(work, *args, on_done=on_done, timeout_s=limit_s)
+
     def _answer_later(
         self, caller: Caller, work: Callable[..., Awaitable[Result]], *args: Any
     ) -> None:
@@ -456,7 +456,7 @@ class Session(Actor):
             answer = store_refusal(result.error) if isinstance(result, Error) else result.unwrap()
             self._answer(caller, answer)
 
-        self.run_task(work, *args, on_done=done)
+        self._wait(work, *args, on_done=done)
 
     # ------------------------------------------------------------------ the user's own settings
 
@@ -486,7 +486,7 @@ class Session(Actor):
                 case Error(error):
                     self._answer(request.caller, store_refusal(error))
 
-        self.run_task(settings.reserve_group, self._services, self._uid, request, on_done=done)
+        self._wait(settings.reserve_group, self._services, self._uid, request, on_done=done)
 
     def statistics(self) -> dict[str, int]:
         """Live state for the tree and for logs."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import TracebackType
@@ -29,7 +30,7 @@ from actors.runtime.links import MonitorRef
 from actors.runtime.mailbox import Mailbox, Overflow
 from actors.runtime.ref import Ref
 from actors.runtime.signals import Done, Down
-from actors.runtime.tasks import TaskRef, start_owned
+from actors.runtime.tasks import TaskRef, start_owned, within
 from actors.runtime.timers import TimerRef
 
 if TYPE_CHECKING:
@@ -211,17 +212,20 @@ class Actor(pykka.Actor):
         *args: Any,
         on_done: Callable[[Outcome[Any]], None],
         label: str = "",
+        timeout_s: float = math.inf,
     ) -> TaskRef:
         """Run something that waits, beside this actor; `on_done` gets its outcome in a turn of this
-        actor, before traffic. It is cancelled when this incarnation ends."""
+        actor, before traffic. It is cancelled when this incarnation ends, and after `timeout_s`:
+        then its outcome is `DeadlineExceeded`, and what it had done by then is unknown."""
         task = TaskRef(label)
         cell = self._actor_cell
+        call = partial(work, *args) if timeout_s == math.inf else within(timeout_s, work, *args)
 
         def ended(result: Outcome[Any] | None) -> None:
             if result is not None and not task.is_cancelled:
                 cell.accept_control(Done(task, on_done, result))
 
-        start_owned(cell, task, partial(work, *args), ended, handles=False)
+        start_owned(cell, task, call, ended, handles=False)
         return task
 
     # ------------------------------------------------------------------ hooks

@@ -38,7 +38,7 @@ class CallingSelf(CallError):
     """An actor called itself, which could never be answered."""
 
 
-class DeadlineExceeded(ActorError):
+class DeadlineExceeded(ActorError, TimeoutError):
     """Something awaited did not happen in time."""
 
 

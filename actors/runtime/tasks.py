@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 from outcome import Error, Outcome, Value
 
+from actors.runtime.errors import DeadlineExceeded
+
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
 
@@ -105,6 +107,19 @@ async def _outcome(work: Callable[[], Awaitable[Any]]) -> Outcome[Any]:
         raise
     except BaseException as error:  # noqa: BLE001  (handed to on_end, which decides)
         return Error(error)
+
+
+def within(
+    timeout_s: float, work: Callable[..., Awaitable[Any]], *args: Any
+) -> Callable[[], Awaitable[Any]]:
+    """`work` that is cancelled after `timeout_s`, and then raises `DeadlineExceeded`."""
+
+    async def bounded() -> Any:
+        with trio.move_on_after(timeout_s):
+            return await work(*args)
+        raise DeadlineExceeded(f"not done within {timeout_s} s")
+
+    return bounded
 
 
 def awaiting(coroutine: Any) -> Callable[[], Awaitable[Any]]:

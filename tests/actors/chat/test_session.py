@@ -112,3 +112,18 @@ async def test_devices_hear_what_they_missed_when_the_store_is_back(
     assert session is not None
     assert session.incarnation == 2, "a store that is away is no fault of the session's"
     assert [(head["thread"], head["seq"]) for head in bob.heads] == [(GROUP, 2)]
+
+
+async def test_a_look_up_that_hangs_holds_up_its_device_no_longer_than_a_post_may_take(
+    stage: Stage,
+) -> None:
+    bob = stage.phones[1]
+    stage.kill(session_name(bob.uid))
+    await stage.advance(1.0)
+    stage.troubles.held["threads.memberships"] = trio.Event()
+    page = history(bob)
+    await stage.advance(0.1)
+    del stage.troubles.held["threads.memberships"]
+    await stage.advance(9.0)
+    assert page.code == "timeout"
+    await settled(stage, history(bob))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import trio
 from outcome import Error, Value
 
-from actors.runtime import KILL, ActorSystem, Crash, TaskRef
+from actors.runtime import KILL, ActorSystem, Crash, DeadlineExceeded, TaskRef
 from actors.runtime.tasks import UNWIND_S
 from actors.runtime.tracing import Unkillable
 from tests.actors.runtime.support import AsyncPuppet, Puppet, do, listen, puppet, settle
@@ -23,9 +24,13 @@ async def after(seconds: float, value: Any) -> Any:
     return value
 
 
-async def run(actor: Any, work: Any, *args: Any, on_done: Any = None) -> TaskRef:
+async def run(
+    actor: Any, work: Any, *args: Any, on_done: Any = None, timeout_s: float = math.inf
+) -> TaskRef:
     def act(self: Any) -> TaskRef:
-        task: TaskRef = self.run_task(work, *args, on_done=on_done or self.got.append, label="it")
+        task: TaskRef = self.run_task(
+            work, *args, on_done=on_done or self.got.append, label="it", timeout_s=timeout_s
+        )
         return task
 
     task = await do(actor, act)
@@ -44,6 +49,21 @@ async def test_its_outcome_comes_in_a_turn_of_the_actor(
     assert await actor.ref.call("meanwhile") == "meanwhile"
     await settle(2.0)
     assert actor.got == ["meanwhile", Value("value"), Error(error)]
+
+
+async def test_what_takes_too_long_is_cancelled_and_the_actor_hears_of_it(
+    system: ActorSystem,
+) -> None:
+    actor = await puppet(system, Puppet)
+    task = await run(actor, after, 2.0, "late", timeout_s=1.0)
+    await run(actor, after, 1.0, "in time", timeout_s=2.0)
+    await settle(1.5)
+    late = next(result for result in actor.got if isinstance(result, Error))
+    assert isinstance(late.error, DeadlineExceeded)
+    assert isinstance(late.error, TimeoutError)
+    assert task.has_ended
+    await settle(2.0)
+    assert sorted(map(type, actor.got), key=str) == [Error, Value]
 
 
 @pytest.mark.parametrize("kind", KINDS)
