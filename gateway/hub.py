@@ -9,6 +9,7 @@ slots; only a user's first and last socket are told to the presence registry, an
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -100,7 +101,7 @@ class Hub(Actor):
         self._nursery: trio.Nursery | None = None
         self._silence_s = settings.offline_ms / 1000
         self._lease_s = min(LEASE_S, self._silence_s / LEASES_PER_SILENCE)
-        self._lease_at_s = 0.0
+        self._lease_at_s = -math.inf
         self._draining = False
         self._emptied = trio.Event()
         self._rates = Rates(settings.limits)

@@ -1,7 +1,7 @@
-"""What every test stands on: chance that repeats itself, and no test that the machine's speed decides.
+"""What every test stands on: chance that repeats itself, and nothing left to speed.
 
-Examples are the same in every run, so that a change fails for its own sake. `COPPICE_HYPOTHESIS=long`
-draws new ones, and more of them; what it finds becomes a test.
+Examples are the same in every run, so that a change fails for its own sake.
+`COPPICE_HYPOTHESIS=long` draws new ones, and more of them; what it finds becomes a test.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from typing import Any
 import trio
 from outcome import Error, Outcome
 
-from actors.chat.answers import Code, Done, Refused
+from actors.chat.answers import Done, refusal_of
 from actors.chat.messages import (
+    Caller,
     Lease,
     Poll,
     RelationChanged,
@@ -30,7 +31,6 @@ from actors.chat.presence_state import (
 from actors.chat.privacy import mutual
 from actors.chat.services import Services
 from actors.runtime import Actor
-from persistence.errors import StoreError
 from persistence.records import AccountChange, UserId
 
 TICK_S = 1.0
@@ -39,6 +39,13 @@ FLUSH_TICKS = 5
 
 WATCHES_PER_USER_MAX = 16
 """Polling devices remembered per user; beyond it the oldest is answered in full next time."""
+
+POLICY_CHANGES_MAX = 100_000
+"""Users whose change of privacy is remembered; then everybody's view is looked up anew, once."""
+
+LOOK_DEADLINE_S = 5.0
+SAVE_DEADLINE_S = 60.0
+"""Store calls that take longer are given up; what was to be saved is tried again."""
 
 _TICK = "tick"
 
@@ -55,6 +62,8 @@ class Presence(Actor):
         self._watches: dict[UserId, dict[int, Watch]] = {}
         self._policy_changes: dict[UserId, int] = {}
         self._policy = 0
+        self._overtaken = 0
+        """Grows with every change that a look-up under way may not have seen."""
         self._unsaved: dict[UserId, int] = {}
         self._saving = False
         self._ticks = 0
@@ -97,16 +106,20 @@ class Presence(Actor):
         if self._ticks % FLUSH_TICKS == 0 and self._unsaved and not self._saving:
             unsaved, self._unsaved = self._unsaved, {}
             self._saving = True
-            self.run_task(self._save, unsaved, on_done=self._saved)
+            self.run_task(
+                self._save, unsaved, on_done=lambda result: self._saved(unsaved, result),
+                timeout_s=SAVE_DEADLINE_S,
+            )  # fmt: skip
 
     async def _save(self, unsaved: dict[UserId, int]) -> None:
         for uid, seen_ms in unsaved.items():
             await self._services.accounts.update(uid, AccountChange(seen_ms=seen_ms))
 
-    def _saved(self, result: Outcome[Any]) -> None:
+    def _saved(self, unsaved: dict[UserId, int], result: Outcome[Any]) -> None:
         self._saving = False
-        if isinstance(result, Error) and not isinstance(result.error, StoreError):
-            raise result.error
+        if isinstance(result, Error):
+            refusal_of(result.error)  # a bug of ours is raised again
+            self._unsaved = unsaved | self._unsaved
 
     # ------------------------------------------------------------------ polling
 
@@ -129,7 +142,7 @@ class Presence(Actor):
             self._answer(poll, watch)
 
     def _look_up(self, poll: Poll, ids: int) -> None:
-        policy = self._policy
+        policy, overtaken = self._policy, self._overtaken
 
         async def look() -> View:
             uid, uids = poll.caller.uid, poll.uids
@@ -145,18 +158,21 @@ class Presence(Actor):
 
         def done(result: Outcome[View]) -> None:
             if isinstance(result, Error):
-                if not isinstance(result.error, StoreError):
-                    raise result.error
-                refused = Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
-                poll.device.answer(poll.caller.request, refused)
+                poll.device.answer(poll.caller.request, refusal_of(result.error))
                 return
-            watches = self._watches.setdefault(poll.caller.uid, {})
-            if len(watches) >= WATCHES_PER_USER_MAX:
-                watches.pop(next(iter(watches)))
-            watch = watches[poll.caller.device] = Watch(ids, result.unwrap(), policy)
+            watch = Watch(ids, result.unwrap(), policy)
+            if overtaken == self._overtaken and poll.caller.uid in self._state.online:
+                self._remember(poll.caller, watch)
             self._answer(poll, watch)
 
-        self.run_task(look, on_done=done)
+        self.run_task(look, on_done=done, timeout_s=LOOK_DEADLINE_S)
+
+    def _remember(self, caller: Caller, watch: Watch) -> None:
+        """Until the user goes offline, or what the view was made of changes."""
+        watches = self._watches.setdefault(caller.uid, {})
+        if len(watches) >= WATCHES_PER_USER_MAX:
+            watches.pop(next(iter(watches)))
+        watches[caller.device] = watch
 
     def _answer(self, poll: Poll, watch: Watch) -> None:
         """Changes only, if the client names the version of its last answer for this very set."""
@@ -175,7 +191,12 @@ class Presence(Actor):
         if peer is None:
             self._policy += 1
             self._policy_changes[uid] = self._policy
+            if len(self._policy_changes) > POLICY_CHANGES_MAX:
+                self._policy_changes.clear()
+                self._watches.clear()
+                self._overtaken += 1
         else:
+            self._overtaken += 1
             self._watches.pop(uid, None)
             self._watches.pop(peer, None)
 
@@ -184,6 +205,7 @@ class Presence(Actor):
         return {
             "online": len(self._state.online),
             "watching": len(self._watches),
+            "policy_changes": len(self._policy_changes),
             "version": self._state.version,
             "polls_per_s": round(self._polls_per_s, 1),
         }

@@ -20,6 +20,9 @@ from persistence.records import UserId
 LAST_SEEN_REMEMBERED_MAX = 1_000_000
 """Users whose last-seen time is kept in memory; the account store has them all."""
 
+CHANGES_REMEMBERED_MAX = 1_000_000
+"""Users whose latest change is kept; who names a version from before those is answered in full."""
+
 POLL_INTERVAL_MS = 10_000
 POLLS_PER_S_COMFORTABLE = 2_000
 POLL_INTERVAL_MS_MAX = 60_000
@@ -33,6 +36,9 @@ class PresenceState:
     last_ms: dict[UserId, int] = field(default_factory=dict)
     changed: dict[UserId, int] = field(default_factory=dict)
     leases: dict[str, float] = field(default_factory=dict)
+    changes_max: int = CHANGES_REMEMBERED_MAX
+    forgotten: int = 0
+    """The latest version whose change is not in `changed` any more."""
 
     @property
     def is_known(self) -> bool:
@@ -40,7 +46,12 @@ class PresenceState:
         return bool(self.leases)
 
     def up(self, gateway: str, uid: UserId) -> bool:
-        """A user's first socket on a gateway. True if they came online by it."""
+        """A user's first socket on a gateway. True if they came online by it.
+
+        Of a gateway without a lease nothing is believed: if it fell silent now, no lease would run
+        out and take the user offline. Its next lease names all it holds."""
+        if gateway not in self.leases:
+            return False
         holders = self.online.get(uid)
         if holders is None:
             self.online[uid] = {gateway}
@@ -91,17 +102,18 @@ class PresenceState:
                 self.last_ms.pop(next(iter(self.last_ms)))
             self.last_ms[uid] = ms
 
-    def touch(self, uid: UserId) -> None:
-        """Make the next poll of anybody include this user, whatever version it names."""
-        self._change(uid)
-
     def _change(self, uid: UserId) -> None:
         self.version += 1
-        self.changed[uid] = self.version
+        self.changed.pop(uid, None)
+        self.changed[uid] = self.version  # in the order of the versions
+        if len(self.changed) > self.changes_max:
+            self.forgotten = self.changed.pop(next(iter(self.changed)))
 
     def status(self, uids: Iterable[UserId], since: int | None, view: View) -> dict[str, Any]:
         """`st` of a poll answer: all of `uids`, or those that changed after version `since`."""
         answer: dict[str, Any] = {}
+        if since is not None and since < self.forgotten:
+            since = None
         for uid in uids:
             if uid in view.unknown or (since is not None and self.changed.get(uid, 0) <= since):
                 continue

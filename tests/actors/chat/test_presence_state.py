@@ -15,6 +15,7 @@ ALL = View()
 def state() -> PresenceState:
     made = PresenceState(version=1000)
     made.lease("g", (), now_s=0.0)
+    made.lease("h", (), now_s=0.0)
     return made
 
 
@@ -50,6 +51,16 @@ def test_a_silent_gateway_takes_its_users_offline() -> None:
     made.lease("h", (B,), now_s=50.0)
     assert made.expire(now_s=60.0, silence_s=60.0, now_ms=99) == [A]
     assert made.status((A, B), None, ALL) == {A: {"on": False, "last": 99}, B: {"on": True}}
+
+
+def test_a_gateway_without_a_lease_holds_nobody() -> None:
+    """Nothing would ever take them offline again; its next lease names them all."""
+    made = state()
+    made.expire(now_s=60.0, silence_s=60.0, now_ms=99)
+    assert not made.up("g", A)
+    assert made.status((A,), None, ALL)[A]["on"] is False
+    assert made.lease("g", (A,), now_s=61.0) == [A]
+    assert made.expire(now_s=121.0, silence_s=60.0, now_ms=100) == [A]
 
 
 def test_a_full_lease_says_who_is_gone_too() -> None:
@@ -93,12 +104,14 @@ GATEWAYS = st.sampled_from(["g", "h"])
 MOVES = st.lists(st.tuples(st.sampled_from(["up", "down"]), GATEWAYS, USERS), max_size=60)
 
 
-@given(MOVES, st.integers(0, 60))
+@given(MOVES, st.integers(0, 60), st.sampled_from([1, 2, 100]))
 def test_changes_since_a_version_bring_an_old_answer_up_to_date(
-    moves: list[tuple[str, str, UserId]], split: int
+    moves: list[tuple[str, str, UserId]], split: int, remembered: int
 ) -> None:
-    """A client that merges what it is told always knows what a fresh poll would say."""
+    """A client that merges what it is told always knows what a fresh poll would say, however few
+    changes are remembered."""
     made = state()
+    made.changes_max = remembered
     known = made.status((A, B, C), None, ALL)
     version = made.version
     for index, (move, gateway, uid) in enumerate(moves):
@@ -109,5 +122,6 @@ def test_changes_since_a_version_bring_an_old_answer_up_to_date(
         if index == split:
             known |= made.status((A, B, C), version, ALL)
             version = made.version
+        assert len(made.changed) <= remembered
     known |= made.status((A, B, C), version, ALL)
     assert known == made.status((A, B, C), None, ALL)
