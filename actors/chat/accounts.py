@@ -62,6 +62,8 @@ REQUEST_DEADLINE_S = 10.0
 """Nobody waits longer. In a flood of logins it is what keeps the line at the password hashers as
 short as what they get done in this time."""
 
+WRONG = Refused(Code.BAD_CREDENTIALS, "unknown user or wrong password")
+
 Verb = Callable[["Accounts", AccountRequest], Awaitable[Result]]
 
 
@@ -130,17 +132,9 @@ class Accounts(Actor):
         user = message.user.casefold()
         keys = (f"user {user}", f"address {message.address}")
         account = await self._services.accounts.by_name(user)
-        locked_ms = self._locked_ms(keys)
-        if not locked_ms:
-            hashed = None if account is None else account.password_hash
-            fits = await self._passwords.verify(hashed, message.password)
-            locked_ms = self._locked_ms(keys)
-        if locked_ms:
-            return Refused(Code.RATE_LIMITED, "too many failed logins; try later", locked_ms)
-        if account is None or not fits:
-            for key in keys:
-                self._failures.failed(key, trio.current_time())
-            return Refused(Code.BAD_CREDENTIALS, "unknown user or wrong password")
+        refused = await self._check(keys, account, message.password)
+        if refused is not None or account is None:
+            return refused or WRONG
         refused = check_text("device", message.label, DEVICE_CHARS_MAX)
         if refused is not None:
             return refused
@@ -148,6 +142,24 @@ class Accounts(Actor):
             change = AccountChange(password_hash=await self._passwords.hash(message.password))
             await self._services.accounts.update(account.uid, change)
         return await self._open_session(account, message.label)
+
+    async def _check(
+        self, keys: tuple[str, ...], account: Account | None, password: str
+    ) -> Refused | None:
+        """Why the password does not open the account, if so. The lock is looked at again after the
+        hash: guesses made at once are all under way before the first is found wrong."""
+        locked_ms, fits = self._locked_ms(keys), False
+        if not locked_ms:
+            hashed = None if account is None else account.password_hash
+            fits = await self._passwords.verify(hashed, password)
+            locked_ms = self._locked_ms(keys)
+        if locked_ms:
+            return Refused(Code.RATE_LIMITED, "too many failed logins; try later", locked_ms)
+        if fits:
+            return None
+        for key in keys:
+            self._failures.failed(key, trio.current_time())
+        return WRONG
 
     def _locked_ms(self, keys: tuple[str, ...]) -> int:
         now_s = trio.current_time()
@@ -201,13 +213,9 @@ class Accounts(Actor):
         if refused is not None:
             return refused
         account = (await self._services.accounts.by_ids((uid,)))[uid]
-        key = (f"user {account.user}",)
-        locked_ms = self._locked_ms(key)
-        if locked_ms:
-            return Refused(Code.RATE_LIMITED, "too many failed logins; try later", locked_ms)
-        if not await self._passwords.verify(account.password_hash, fields["old"]):
-            self._failures.failed(key[0], trio.current_time())
-            return Refused(Code.BAD_CREDENTIALS, "old: wrong password")
+        refused = await self._check((f"user {account.user}",), account, fields["old"])
+        if refused is not None:
+            return refused
         hashed = await self._passwords.hash(fields["new"])
         await self._services.accounts.update(uid, AccountChange(password_hash=hashed))
         if not fields.get("keep_others"):
