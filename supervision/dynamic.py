@@ -2,7 +2,7 @@
 
 Like Elixir's `DynamicSupervisor`: one_for_one, children stop in parallel, a limit on their number.
 Unlike it, each child has its own restart window (see `trouble`), and this supervisor never gives
-up.
+up: a child that fails too often is retired for a while and then tried again.
 
 **On demand.** `ensure` is called synchronously by actors of the same loop, through a
 `SpawnerHandle`: starting a child is making an object, and messages to it wait until it is ready.
@@ -313,10 +313,9 @@ class DynamicSupervisor(Actor):
             self.system.emit(ChildRetired, self.ref, name, delay_s)
         else:
             self.system.emit(RestartScheduled, self.ref, name, delay_s, reason)
-        is_needed = trouble.wanted or (
-            spec is not None and is_restarted(spec.restart, abnormal=False)
-        )
-        if trouble.waiting or is_needed:
+        # Also a retired one comes back by itself: it failed, so it was not done.
+        trouble.wanted = trouble.wanted or spec is not None
+        if trouble.waiting or trouble.wanted:
             self.send_after(delay_s, _Start(name))
         return trouble
 

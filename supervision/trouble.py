@@ -38,7 +38,7 @@ class Trouble:
     retired: bool = False
     """It may not start for now."""
     wanted: bool = False
-    """Somebody asked for it and was told to wait: it must start when it may."""
+    """It must start when it may: it failed, or somebody asked for it and was told to wait."""
 
 
 class Troubles:

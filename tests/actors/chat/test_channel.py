@@ -8,13 +8,14 @@ import pytest
 import trio
 
 from actors.chat.channel import _Tick
-from actors.chat.messages import Caller, Mark, SubmitMark, channel_name
+from actors.chat.messages import Caller, Mark, SubmitMark, channel_name, session_name
 from actors.chat.services import JOURNAL
+from persistence.errors import StoreUnavailable
 from persistence.records import Cursor, Span
 from tests.actors.chat.conftest import GROUP, ask, settled
 from tests.actors.chat.model.phone import Phone
 from tests.actors.chat.model.requests import Add, Send, Update
-from tests.actors.chat.model.stage import Stage
+from tests.actors.chat.model.stage import Fault, Stage
 
 
 def read(phone: Phone, seq: int) -> None:
@@ -117,3 +118,30 @@ async def test_a_post_that_can_never_be_committed_does_not_go_round_for_ever(
     assert await stage.settle([ticket])
     assert ticket.code == "timeout"
     assert claims < 20
+
+
+async def test_what_was_committed_is_announced_after_a_long_outage_though_nobody_asks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel crashed until it was retired, and its sender is gone with all that knew of it."""
+    ann, bob, _ = stage.phones
+    claim = stage.stores.log.claim
+
+    async def away(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("for a while")
+
+    monkeypatch.setattr(stage.stores.log, "claim", away)
+    stage.arm([Fault.LOST_ANSWER], GROUP, ann)
+    stage.troubles.held_after["log.append"] = answered = trio.Event()
+    ask(ann, Send(GROUP, "did it arrive?", "c-2"))
+    await stage.advance(0.0)
+    ann.disconnect()
+    stage.kill(session_name(ann.uid))
+    await stage.advance(0.1)
+    answered.set()
+    await stage.advance(8.0)
+    assert bob.last(GROUP) == 2
+    monkeypatch.setattr(stage.stores.log, "claim", claim)
+    await stage.advance(6.0)
+    assert bob.last(GROUP) == 3
