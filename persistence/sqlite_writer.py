@@ -53,6 +53,10 @@ Rows are counted for nothing; asking SQLite how long the log is would be a state
 WAL_BYTES_MAX = 128 * 1024 * 1024
 """Size of the write-ahead log over which readers are held back to empty it."""
 
+HOLD_BACK_S = 0.25
+"""How long writes may wait for queries to end so that the log can be emptied. A query that takes
+longer must not hold up everybody; then the log may grow to twice its size before the next try."""
+
 _NOTHING_DONE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
 """Errors of a commit that surely left nothing behind. Of others one cannot know."""
 
@@ -262,8 +266,10 @@ class Checkpoints:
         with suppress(RuntimeError):  # no thread could be started
             await self._lane.run(self._passive)
             if self.wal_bytes() >= self._guard_bytes:
-                async with self._readers.held_back():
-                    await self._lane.run(self._truncate)
+                self._guard_bytes = 2 * self.wal_bytes()
+                with trio.move_on_after(HOLD_BACK_S):
+                    async with self._readers.held_back():
+                        await self._lane.run(self._truncate)
 
     def _passive(self) -> None:
         self._rows = self._connection.total_changes
@@ -277,7 +283,9 @@ class Checkpoints:
         try:
             self._connection.execute("PRAGMA busy_timeout=0").fetchall()
             busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
         except sqlite3.Error:
             busy = 1
+        finally:
+            with suppress(sqlite3.Error):
+                self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").fetchall()
         self._guard_bytes = 2 * self.wal_bytes() if busy else WAL_BYTES_MAX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,9 +15,11 @@ import trio
 import trio.testing
 
 from persistence import sqlite_writer
+from persistence.blocking import Lane
 from persistence.errors import NameTaken, OutcomeUnknown, StoreError, StoreUnavailable
+from persistence.sqlite_files import BUSY_TIMEOUT_MS
 from persistence.sqlite_readers import READERS_MAX, Readers
-from persistence.sqlite_writer import Writer, commit
+from persistence.sqlite_writer import Checkpoints, Writer, commit
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -288,3 +291,50 @@ async def test_log_that_somebody_outside_reads_may_grow(
         for number in range(200, 1_000):
             await writer.submit(insert(number))
         assert writer.statistics().wal_bytes < 1.5 * grown, "it started over"
+
+
+async def test_a_reader_that_does_not_end_holds_up_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the log has become: it is emptied another time."""
+    monkeypatch.setattr(sqlite_writer, "CHECKPOINT_ROWS", 10)
+    monkeypatch.setattr(sqlite_writer, "WAL_BYTES_MAX", 100_000)
+    monkeypatch.setattr(sqlite_writer, "HOLD_BACK_S", 0.01)
+    ends = threading.Event()
+
+    def endless(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM t").fetchall()
+        ends.wait(20.0)
+        connection.execute("COMMIT")
+
+    async with opened(tmp_path) as (writer, readers, _), trio.open_nursery() as nursery:
+        nursery.start_soon(readers.read, endless)
+        with trio.fail_after(10.0):
+            for number in range(120):
+                await writer.submit(insert(number))
+        assert writer.statistics().wal_bytes > 100_000
+        ends.set()
+        for number in range(120, 200):
+            await writer.submit(insert(number))
+        assert await readers.read(stored) == list(range(200))
+
+
+async def test_a_truncation_that_fails_leaves_the_patience_of_the_writer(tmp_path: Path) -> None:
+    class Failing:
+        total_changes = 0
+
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self.connection = connection
+
+        def execute(self, statement: str) -> sqlite3.Cursor:
+            if "wal_checkpoint" in statement:
+                raise sqlite3.OperationalError("disk I/O error")
+            return self.connection.execute(statement)
+
+    async with opened(tmp_path) as (_, readers, connection):
+        failing: Any = Failing(connection)
+        checkpoints = Checkpoints(failing, tmp_path / "x.db", readers, Lane("test", 1))
+        checkpoints._truncate()
+        (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        assert patience == BUSY_TIMEOUT_MS
