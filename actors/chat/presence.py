@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from outcome import Error, Outcome
 
-from actors.chat.answers import Done, refusal_of
+from actors.chat.answers import Done
 from actors.chat.messages import (
     Caller,
     Lease,
@@ -29,7 +29,7 @@ from actors.chat.presence_state import (
     next_poll_ms,
 )
 from actors.chat.privacy import mutual
-from actors.chat.services import Services
+from actors.chat.services import Services, store_refusal
 from actors.runtime import Actor
 from persistence.records import AccountChange, UserId
 
@@ -118,7 +118,7 @@ class Presence(Actor):
     def _saved(self, unsaved: dict[UserId, int], result: Outcome[Any]) -> None:
         self._saving = False
         if isinstance(result, Error):
-            refusal_of(result.error)  # a bug of ours is raised again
+            store_refusal(result.error)  # a bug of ours is raised again
             self._unsaved = unsaved | self._unsaved
 
     # ------------------------------------------------------------------ polling
@@ -158,7 +158,7 @@ class Presence(Actor):
 
         def done(result: Outcome[View]) -> None:
             if isinstance(result, Error):
-                poll.device.answer(poll.caller.request, refusal_of(result.error))
+                poll.device.answer(poll.caller.request, store_refusal(result.error))
                 return
             watch = Watch(ids, result.unwrap(), policy)
             if overtaken == self._overtaken and poll.caller.uid in self._state.online:

@@ -59,7 +59,7 @@ from actors.chat.messages import (
 )
 from actors.chat.pending import Entry, Link, Outstanding, Passed
 from actors.chat.services import Services, store_refusal
-from actors.runtime import Actor, Down, NameUp, is_abnormal
+from actors.runtime import Actor, Down, NameUp, Overflow, is_abnormal
 from persistence.errors import StoreError
 from persistence.records import ClientId, Membership, SessionId, ThreadId, UserId
 
@@ -93,6 +93,8 @@ class _MakeUp:
 
 class Session(Actor):
     """Named `session:<uid>`. Dynamic, transient; ends itself when no device came for a while."""
+
+    overflow = Overflow.STOP_RECEIVER  # starting over makes up for events; dropping them does not
 
     def __init__(self, uid: UserId, services: Services) -> None:
         super().__init__()
@@ -330,13 +332,11 @@ class Session(Actor):
                 if not (isinstance(command, Send) and command.opens_dm) and not self._knows(thread):
                     return False
                 self._give(thread, Post(request.caller, request.cid, command))
+            case SubmitMark(thread=thread) | SubmitTyping(thread=thread) if not self._knows(thread):
+                return False
             case SubmitMark(caller, thread, recv, read, answered):
-                if not self._knows(thread):
-                    return False
                 self._give(thread, Mark(caller, recv, read, answered))
             case SubmitTyping(caller, thread, on, answered):
-                if not self._knows(thread):
-                    return False
                 self._give(thread, Typing(caller, on, answered))
             case History():
                 return self._history(request)
@@ -491,7 +491,6 @@ class Session(Actor):
     def statistics(self) -> dict[str, int]:
         """Live state for the tree and for logs."""
         return {
-            "devices": len(self._devices),
-            "waiting": len(self._outstanding),
+            "devices": len(self._devices), "waiting": len(self._outstanding),
             "channels": len(self._outstanding.links),
-        }
+        }  # fmt: skip

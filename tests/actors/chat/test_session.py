@@ -7,6 +7,7 @@ import trio
 
 from actors.chat.channel import Channel
 from actors.chat.messages import HideMine, History, ViewChanged, session_name
+from actors.chat.session import Session
 from persistence.errors import StoreUnavailable
 from tests.actors.chat.conftest import GROUP, ask, settled
 from tests.actors.chat.model.phone import Phone, Ticket
@@ -127,3 +128,21 @@ async def test_a_look_up_that_hangs_holds_up_its_device_no_longer_than_a_post_ma
     await stage.advance(9.0)
     assert page.code == "timeout"
     await settled(stage, history(bob))
+
+
+async def test_a_session_that_cannot_keep_up_starts_over_and_makes_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event it had no room for would be missed by every device, and by nobody noticed."""
+    bob = stage.phones[1]
+    name = session_name(bob.uid)
+    monkeypatch.setattr(Session, "mailbox_max", 20)
+    stage.kill(name)
+    await stage.advance(1.0)
+    session = stage.system.whereis(name)
+    assert session is not None
+    bob.heads.clear()
+    for _ in range(21):
+        session.cast(ViewChanged(GROUP))
+    await stage.advance(1.0)
+    assert [(head["thread"], head["seq"]) for head in bob.heads] == [(GROUP, 2)]
