@@ -231,7 +231,6 @@ def make_services(
             sync_events=limits.sync_events,
             sessions=limits.sessions,
             login_failures_per_min=limits.login_failures_per_min,
-            presence_interval_ms=limits.presence_interval_ms,
         ),
         times=ChatTimes(gateway_silence_s=settings.offline_ms / 1000),
     )

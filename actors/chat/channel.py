@@ -354,7 +354,7 @@ class Channel(Actor):
         self._finish(written)  # repeats stand at seqs before those of this draft
         self._deliver(draft, written)
         for caller in self._cursors.committed(draft.cursors):
-            self._tell(caller.uid, Answer(caller, Done()))
+            self._answer(caller, Done())
         self._pump()
 
     def _refuse_all(self) -> None:
@@ -363,7 +363,7 @@ class Channel(Actor):
         for post in self._taken:
             self._answer(post.caller, refused)
         for caller in self._cursors.failed():
-            self._tell(caller.uid, Answer(caller, refused))
+            self._answer(caller, refused)
         self._taken = []
         self._take_back()
         self._pump()
@@ -403,7 +403,7 @@ class Channel(Actor):
                 self._answer(entry.post.caller, entry.result)
 
     def _answer(self, caller: Caller, result: Result) -> None:
-        self._tell(caller.uid, Answer(caller, result, post=True, thread=self._state.thread))
+        self._tell(caller.uid, Answer(caller, result))
 
     def _tell(self, uid: UserId, message: object) -> None:
         ref = self.system.names.get(session_name(uid))
@@ -416,7 +416,7 @@ class Channel(Actor):
         self._active_at = trio.current_time()
         cursor = cursor_of(self._state, mark)
         if isinstance(cursor, Refused):
-            self._refuse(mark, cursor)
+            self._answer(mark.caller, cursor)
         elif isinstance(cursor, NeedCount):
             self._count(mark, cursor)
         else:
@@ -444,7 +444,7 @@ class Channel(Actor):
             self._cursors.await_flush(caller)
             self._pump()
         else:
-            self._tell(caller.uid, Answer(caller, Done()))
+            self._answer(caller, Done())
 
     def _flush_later(self) -> None:
         if not self._flush_timer:
@@ -467,17 +467,14 @@ class Channel(Actor):
             return
         refused = typing_refusal(self._state, caller.uid)
         if refused is not None:
-            self._refuse(typing, refused)
+            self._answer(caller, refused)
             return
         body = typing_event(self._state.thread, caller.uid, on=typing.on)
         for uid in self._state.active_members():
             if uid != caller.uid:
                 self._tell(uid, Hint(body))
         if typing.answered:
-            self._tell(caller.uid, Answer(caller, Done()))
-
-    def _refuse(self, message: Mark | Typing, refused: Refused) -> None:
-        self._tell(message.caller.uid, Answer(message.caller, refused))
+            self._answer(caller, Done())
 
     # ------------------------------------------------------------------ reading
 

@@ -14,6 +14,7 @@ up in the same way: nothing that hangs in a store may hold up every thread for e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from persistence.errors import StoreUnavailable
 from persistence.protocols import MessageLog
 from persistence.records import Append
 from persistence.records import Outcome as AppendOutcome
+
+logger = logging.getLogger("actors")
 
 COMMIT_DEADLINE_S = 5.0
 """Far above what a commit takes on a healthy disk, and early enough for channels to settle it in
@@ -111,7 +114,13 @@ class Journal(Actor):
                 for waiting, outcome in zip(batch, outcomes, strict=True):
                     waiting.channel.cast(Receipt(waiting.token, outcome))
             case Error(error):
-                failed = CommitFailed(isinstance(error, StoreUnavailable), repr(error))
+                known = isinstance(error, StoreUnavailable)
+                outcome = "refused" if known else "of unknown outcome"
+                cause = None if known else error  # an outage needs no traceback for each commit
+                logger.warning(
+                    "a commit of %d appends is %s: %r", len(batch), outcome, error, exc_info=cause
+                )
+                failed = CommitFailed(known)
                 for waiting in batch:
                     waiting.channel.cast(Receipt(waiting.token, failed))
         self._start()

@@ -135,7 +135,6 @@ class Attach:
     have missed events since."""
 
     device: Device
-    label: str = ""
     fresh_login: bool = False
     since_ms: int | None = None
 
@@ -158,9 +157,6 @@ class Answer:
 
     caller: Caller
     result: Result
-    post: bool = False
-    """It settles a post the session keeps for resending."""
-    thread: ThreadId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,10 +356,9 @@ class BlockChanged:
 
 @dataclass(frozen=True, slots=True)
 class CommitFailed:
-    """A commit did not happen (`known`), or may have happened."""
+    """A commit did not happen (`known`), or may have happened. Why is in the log."""
 
     known: bool
-    reason: str
 
 
 # ---------------------------------------------------------------------------- presence

@@ -42,7 +42,6 @@ class Entry:
     when (loop time) it may take."""
 
     message: Passed
-    thread: ThreadId
     deadline_s: float
     sent: bool = False
     crashes: int = 0
@@ -100,7 +99,7 @@ class Outstanding:
         if not is_awaited(message):
             self._unasked -= 1
             key = (0, self._unasked)
-        link.entries[key] = Entry(message, thread, deadline_s)
+        link.entries[key] = Entry(message, deadline_s)
         link.unsent.append(key)
         self._threads[key] = thread
         return link

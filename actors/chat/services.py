@@ -55,7 +55,6 @@ class ChatLimits:
     sync_events: int = 2000
     sessions: int = 10
     login_failures_per_min: int = 5
-    presence_interval_ms: int = 5000
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,3 @@ class Done:
     task: TaskRef
     callback: Callable[[Any], None]
     result: Outcome[Any]
-
-
-Signal = Down | Exit | StopRequest | Done
