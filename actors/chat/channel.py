@@ -23,7 +23,7 @@ from outcome import Error, Outcome, Value
 
 from actors.chat import journal
 from actors.chat.answers import Code, Done, Refused, Result
-from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of
+from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of, write_last
 from actors.chat.channel_delivery import announcements, page_of, receipts, runs, typing_event
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
@@ -44,7 +44,7 @@ from actors.chat.messages import (
     session_name,
 )
 from actors.chat.services import JOURNAL, Services
-from actors.runtime import Actor, Down, NameUp, Ref, Shutdown
+from actors.runtime import Actor, Down, Exit, NameUp, Ref, Shutdown
 from persistence.records import (
     ClientId,
     Committed,
@@ -86,6 +86,8 @@ class _Tick(Enum):
 class Channel(Actor):
     """Named `channel:<thread>`. Dynamic, transient: restarted on a crash, gone when idle."""
 
+    trap_exit = True  # so that an orderly end still writes the cursors nobody awaits
+
     def __init__(self, thread: ThreadId, services: Services) -> None:
         super().__init__()
         self._services = services
@@ -108,7 +110,7 @@ class Channel(Actor):
         self._relations_known = True
         self._held: list[Typing] = []
         self._journal: Ref | None = None
-        self._active_at = 0.0
+        self._active_at = math.nan
 
     # ------------------------------------------------------------------ life
 
@@ -117,6 +119,11 @@ class Channel(Actor):
         self._active_at = trio.current_time()
         self.send_after(self._services.times.channel_idle_s, _Tick.IDLE)
         self._announce()
+
+    def on_stop(self) -> Any:
+        if self._busy or not self._cursors.dirty:
+            return None
+        return write_last(self._services.log, self._state, self._cursors.dirty)
 
     async def _load(self) -> None:
         """Claim the thread and read back what is committed of it."""
@@ -151,7 +158,7 @@ class Channel(Actor):
             case Mark():
                 self._mark(message)
             case ReadPage():
-                self._page(message)
+                self._tell(message.request.caller.uid, page_of(self._state, message.request))
             case Typing():
                 self._typing(message)
             case BlockChanged():
@@ -163,6 +170,8 @@ class Channel(Actor):
                 self._journal_down(message)
             case _Tick():
                 self._tick(message)
+            case Exit(_, reason):
+                self.stop(reason)
 
     def _tick(self, tick: _Tick) -> None:
         if tick is _Tick.FLUSH:
@@ -476,11 +485,6 @@ class Channel(Actor):
         if typing.answered:
             self._answer(caller, Done())
 
-    # ------------------------------------------------------------------ reading
-
-    def _page(self, message: ReadPage) -> None:
-        self._tell(message.request.caller.uid, page_of(self._state, message.request))
-
     def statistics(self) -> dict[str, float]:
         """Live state for the tree and for logs: never a message body."""
         return {
@@ -488,7 +492,5 @@ class Channel(Actor):
             "epoch": self._state.head.epoch,
             "waiting": len(self._queue),
             "in_flight": len(self._taken),
-            "idle_s": round(trio.current_time() - self._active_at, 1)
-            if self._active_at
-            else math.nan,
+            "idle_s": round(trio.current_time() - self._active_at, 1),
         }

@@ -7,12 +7,21 @@ there a write per reader and message (DESIGN.md §8).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+import trio
 
 from actors.chat.answers import Code, Refused
 from actors.chat.channel_state import ThreadState
 from actors.chat.messages import Caller, Mark
-from persistence.records import Cursor, UserId
+from persistence.errors import StoreError
+from persistence.protocols import MessageLog
+from persistence.records import Append, Cursor, UserId
+
+LAST_WRITE_S = 1.0
+"""How long an orderly end may wait for the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,15 @@ def cursor_of(state: ThreadState, mark: Mark) -> Cursor | NeedCount | Refused:
     if event is None:
         return NeedCount(read, max(recv, read))
     return Cursor(max(recv, read), read, event.n)
+
+
+async def write_last(log: MessageLog, state: ThreadState, dirty: Mapping[UserId, Cursor]) -> None:
+    """Before an orderly end: write the cursors nobody awaits, as far as the store lets us. Another
+    writer may have taken over; then nothing is written, for that one may know better."""
+    head = state.head
+    append = Append(state.thread, head.epoch, head.seq, (), cursors=dict(dirty))
+    with trio.move_on_after(LAST_WRITE_S), suppress(StoreError):
+        await log.append([append])
 
 
 @dataclass(slots=True)

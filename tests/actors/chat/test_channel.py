@@ -10,6 +10,7 @@ import trio
 from actors.chat.channel import _Tick
 from actors.chat.messages import Caller, Mark, SubmitMark, channel_name, session_name
 from actors.chat.services import JOURNAL
+from actors.runtime import SHUTDOWN, Custom
 from persistence.errors import StoreUnavailable
 from persistence.records import Cursor, Span
 from tests.actors.chat.conftest import GROUP, ask, settled
@@ -145,3 +146,36 @@ async def test_what_was_committed_is_announced_after_a_long_outage_though_nobody
     monkeypatch.setattr(stage.stores.log, "claim", claim)
     await stage.advance(6.0)
     assert bob.last(GROUP) == 3
+
+
+async def test_receipts_are_written_before_an_orderly_end(stage: Stage) -> None:
+    """A server that is told to stop loses none, though nobody awaits an answer to them."""
+    bob = stage.phones[1]
+    read(bob, 2)
+    await stage.settle()
+    root = stage.system.whereis("root")
+    assert root is not None
+    root.exit(SHUTDOWN)
+    await stage.advance(1.0)
+    assert not root.is_alive()
+    assert await cursor(stage, bob) == Cursor(2, 2, 1)
+
+
+async def test_a_store_that_is_away_does_not_keep_a_channel_from_ending(stage: Stage) -> None:
+    stage.troubles.held["log.append"] = trio.Event()
+    read(stage.phones[1], 2)
+    await stage.settle()
+    root = stage.system.whereis("root")
+    assert root is not None
+    root.exit(SHUTDOWN)
+    await stage.advance(2.0)
+    assert not root.is_alive()
+
+
+async def test_a_channel_that_is_told_to_end_by_nobody_of_its_own_ends(stage: Stage) -> None:
+    channel = stage.system.whereis(channel_name(GROUP))
+    assert channel is not None
+    channel.exit(Custom("because"))
+    await stage.advance(1.0)
+    assert channel.exit_reason == Custom("because")
+    assert stage.system.whereis(channel_name(GROUP)) is not None
