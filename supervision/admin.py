@@ -156,17 +156,21 @@ Answer = list[ChildInfo] | Counts | StartAnswer | DoneAnswer
 
 
 # ---------------------------------------------------------------------- functions
-# All raise `CallError` when the supervisor is not there or ends meanwhile.
+# All raise `CallError`: when the supervisor is not there or ends meanwhile (then its children end
+# too), and when the deadline passes or the caller is cancelled. After those two, whether it was done
+# is unknown, and it may still be done: ask `which_children`. A refusal means that nothing changed.
 
 
 async def which_children(
     supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> list[ChildInfo]:
+    """The children in start order, at this instant."""
     found: list[ChildInfo] = await supervisor.call(WhichChildren(), timeout_s=timeout_s)
     return found
 
 
 async def count_children(supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S) -> Counts:
+    """How many children there are, and how they fare."""
     counts: Counts = await supervisor.call(CountChildren(), timeout_s=timeout_s)
     return counts
 
@@ -174,6 +178,8 @@ async def count_children(supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S
 async def start_child(
     supervisor: Ref, spec: ChildSpec, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> StartAnswer:
+    """Add a child and start it; answered when it is ready, or why it is not. One that could not be
+    started is not kept."""
     answer: StartAnswer = await supervisor.call(StartChild(spec), timeout_s=timeout_s)
     return answer
 
@@ -181,6 +187,8 @@ async def start_child(
 async def terminate_child(
     supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> DoneAnswer:
+    """Stop a child as its spec says; answered when it is gone and its name free. It is not started
+    again until asked for; a temporary or dynamic one is forgotten. Stopping the stopped is done."""
     answer: DoneAnswer = await supervisor.call(TerminateChild(id_), timeout_s=timeout_s)
     return answer
 
@@ -188,6 +196,8 @@ async def terminate_child(
 async def restart_child(
     supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> StartAnswer:
+    """Start a child that was stopped, or a retired one before its time; answered when it is ready.
+    It costs nothing of the restart window."""
     answer: StartAnswer = await supervisor.call(RestartChild(id_), timeout_s=timeout_s)
     return answer
 
@@ -195,5 +205,6 @@ async def restart_child(
 async def delete_child(
     supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> DoneAnswer:
+    """Forget a child that does not run, and what is known of its failures."""
     answer: DoneAnswer = await supervisor.call(DeleteChild(id_), timeout_s=timeout_s)
     return answer

@@ -214,6 +214,7 @@ class ReplySlot:
         self._cell = cell
 
     def set(self, value: Any = None) -> None:
+        """Answer. If nobody waits any more, or there was an answer, it is dropped and counted."""
         self._resolve(value, None)
 
     def fail(self, error: BaseException) -> None:

@@ -48,6 +48,7 @@ class LinkTable:
             self._links.setdefault(b, set()).add(a)
 
     def unlink(self, a: int, b: int) -> None:
+        """Undo a link, from either side. Without one, nothing changes."""
         self._unlink_one(a, b)
         self._unlink_one(b, a)
 
@@ -65,6 +66,7 @@ class LinkTable:
         return iter(sorted(self._links.get(a, ())))
 
     def monitor(self, watcher: int, watched: int) -> MonitorRef:
+        """One more monitor. Both are taken to be alive; whoever knows better demonitors it."""
         monitor = MonitorRef(next(self._numbers), watcher, watched)
         self._watched.setdefault(watched, {})[monitor] = None
         self._watching.setdefault(watcher, set()).add(monitor)

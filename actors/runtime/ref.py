@@ -104,6 +104,8 @@ class Ref(pykka.ActorRef[Any]):
         return f"{self.actor_class.__name__} {label}"
 
     def is_alive(self) -> bool:
+        """Whether it has not ended. One that is about to end still lives, and what it is sent now
+        may never be handled: only an answer proves otherwise."""
         return not self._cell.is_dead
 
     # ------------------------------------------------------------------ sending

@@ -201,6 +201,8 @@ class ActorSystem:
     # ------------------------------------------------------------------ names, links
 
     def whereis(self, name: str) -> Ref | None:
+        """The living actor of this name, ready or still starting: messages to it wait until it is.
+        See `is_ready`, `watch_name`."""
         return self._registry.names.get(name)
 
     def watch_name(self, name: str, watcher: Ref) -> None:
@@ -211,9 +213,11 @@ class ActorSystem:
                 watcher.deliver_control(NameUp(name, ref))
 
     def unwatch_name(self, name: str, watcher: Ref) -> None:
+        """Watch no more. A `NameUp` may be in the watcher's mailbox already."""
         self._registry.unwatch(name, watcher)
 
     def is_ready(self, name: str) -> bool:
+        """Whether an actor of this name lives and is past its `on_start`."""
         return self._registry.is_ready(name)
 
     async def wait_name(self, name: str, timeout_s: float) -> Ref:
