@@ -156,9 +156,9 @@ Answer = list[ChildInfo] | Counts | StartAnswer | DoneAnswer
 
 
 # ---------------------------------------------------------------------- functions
-# All raise `CallError`: when the supervisor is not there or ends meanwhile (then its children end
-# too), and when the deadline passes or the caller is cancelled. After those two, whether it was done
-# is unknown, and it may still be done: ask `which_children`. A refusal means that nothing changed.
+# All raise `CallError` when the supervisor is not there, ends meanwhile (then its children end too),
+# or does not answer in time. After that, or a cancellation, whether it was or will yet be done is
+# unknown: ask `which_children`. A refusal means that nothing changed.
 
 
 async def which_children(

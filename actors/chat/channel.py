@@ -115,7 +115,8 @@ class Channel(Actor):
     # ------------------------------------------------------------------ life
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        await self._load()
+        with trio.fail_after(STEP_DEADLINE_S):
+            await self._load()
         self._active_at = trio.current_time()
         self.send_after(self._services.times.channel_idle_s, _Tick.IDLE)
         self._announce()

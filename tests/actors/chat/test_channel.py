@@ -179,3 +179,12 @@ async def test_a_channel_that_is_told_to_end_by_nobody_of_its_own_ends(stage: St
     await stage.advance(1.0)
     assert channel.exit_reason == Custom("because")
     assert stage.system.whereis(channel_name(GROUP)) is not None
+
+
+async def test_a_claim_that_hangs_is_made_again(stage: Stage) -> None:
+    ann = stage.phones[0]
+    stage.troubles.held["log.claim"] = trio.Event()
+    stage.kill(channel_name(GROUP))
+    await stage.advance(0.1)
+    del stage.troubles.held["log.claim"]
+    await settled(stage, ask(ann, Send(GROUP, "go on", "c-2")))
