@@ -156,7 +156,7 @@ Answer = list[ChildInfo] | Counts | StartAnswer | DoneAnswer
 
 
 # ---------------------------------------------------------------------- functions
-# All raise `CallError` when the supervisor is not there, ends meanwhile (then its children end too),
+# All raise `CallError` when the supervisor is not there, ends meanwhile (its children end with it),
 # or does not answer in time. After that, or a cancellation, whether it was or will yet be done is
 # unknown: ask `which_children`. A refusal means that nothing changed.
 
