@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import trio
 
-from actors.chat.answers import Code, Refused
-from actors.chat.channel_state import ThreadState
+from actors.chat.answers import Refused
+from actors.chat.channel_state import ThreadState, viewing
 from actors.chat.messages import Caller, Mark
 from persistence.errors import StoreError
 from persistence.protocols import MessageLog
-from persistence.records import Append, Cursor, UserId
+from persistence.records import Append, Cursor, Span, UserId
 
 LAST_WRITE_S = 1.0
 """How long an orderly end may wait for the store."""
@@ -34,9 +34,10 @@ class NeedCount:
 
 def cursor_of(state: ThreadState, mark: Mark) -> Cursor | NeedCount | Refused:
     """Where a mark moves its user's cursor: clamped to the head they see; `read` implies `recv`."""
-    span = state.span(mark.caller.uid)
-    if span is None:
-        return Refused(Code.NOT_FOUND, "thread: no such thread")
+    member = viewing(state.meta, state.members.get(mark.caller.uid))
+    if isinstance(member, Refused):
+        return member
+    span = Span(member.join_seq, member.left_seq)
     high = state.head.seq if span.high is None else span.high
     recv, read = min(mark.recv or 0, high), min(mark.read or 0, high)
     if read < span.low:

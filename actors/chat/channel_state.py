@@ -112,6 +112,14 @@ def standing(meta: ThreadMeta | None, member: Member | None) -> Member | Refused
     return member
 
 
+def viewing(meta: ThreadMeta | None, member: Member | None) -> Member | Refused:
+    """Whether someone may mark and hide what they read: also after they were removed, but nobody
+    once the group is deleted (PROTOCOL.md §3)."""
+    if meta is not None and member is not None and not meta.deleted:
+        return member
+    return standing(meta, member)
+
+
 def send_refusal(state: ThreadState, command: Send, floor: int, head: int) -> Refused | None:
     """Why a message may not be sent by someone who reads from `floor` to `head`; None if it may."""
     if state.blocked:

@@ -12,7 +12,7 @@ import msgspec
 from actors.chat import reading
 from actors.chat.answers import Code, Refused
 from actors.chat.channel_plan import digest_of
-from actors.chat.channel_state import standing
+from actors.chat.channel_state import standing, viewing
 from actors.chat.commands import CreateGroup
 from actors.chat.messages import GroupCreate, HideMine, Show, ThreadSet
 from actors.chat.services import Services
@@ -42,6 +42,9 @@ async def hide(services: Services, uid: UserId, request: HideMine) -> Show | Ref
     rows = await services.threads.memberships(uid, (request.thread,))
     if not rows:
         return reading.NOT_FOUND
+    may = viewing(rows[0].meta, rows[0].member)
+    if isinstance(may, Refused):
+        return may
     refused = await reading.check_hideable(services, rows[0], request.seqs)
     if refused is not None:
         return refused

@@ -191,6 +191,34 @@ def test_a_deleted_group_is_gone_but_readable(alice: Wire, bob: Wire, carol: Wir
     assert thread in bob.ok("sync", cursors={thread: 1})["removed"]
 
 
+def test_every_request_to_a_deleted_group_is_gone(alice: Wire, bob: Wire, carol: Wire) -> None:
+    thread = group(alice, bob, carol)
+    alice.say(thread)
+    alice.ok("group.remove", thread=thread, user=carol.uid)
+    assert carol.ok("read", thread=thread, seq=2)
+    alice.ok("group.delete", thread=thread)
+    for op, fields in (
+        ("send", {"text": "x"}),
+        ("edit", {"seq": 2, "text": "x"}),
+        ("delete", {"seqs": [2], "for_": "all"}),
+        ("delete", {"seqs": [2], "for_": "me"}),
+        ("react", {"seq": 2, "emoji": "x", "on": True}),
+        ("recv", {"seq": 2}),
+        ("read", {"seq": 2}),
+        ("typing", {"on": True}),
+        ("thread.set", {"pinned": True}),
+        ("group.info", {}),
+        ("group.update", {"name": "x"}),
+        ("group.add", {"users": [carol.uid]}),
+        ("group.remove", {"user": bob.uid}),
+        ("group.role", {"user": bob.uid, "role": "admin"}),
+        ("group.leave", {}),
+        ("group.delete", {}),
+    ):
+        assert alice.refused(op, thread=thread, **fields) == "gone", op
+        assert carol.refused(op, thread=thread, **fields) == "not_member", op
+
+
 def test_strangers_find_nothing(server: Server, alice: Wire, bob: Wire) -> None:
     thread = group(alice, bob)
     stranger = server.user()

@@ -271,7 +271,10 @@ class Comparison:
             phone, lambda caller: messages.HideMine(caller, ThreadId(thread_id), (seq,))
         )
         thread = self.reference.thread(thread_id)
-        if phone.uid not in thread.members or seq not in thread.readable(phone.uid):
+        member = thread.members.get(phone.uid)
+        if member is not None and thread.deleted:
+            assert ticket.code == ("gone" if member.left is None else "not_member"), ticket
+        elif member is None or seq not in thread.readable(phone.uid):
             assert ticket.code == "not_found", ticket
         elif not thread.at(seq).is_message:
             assert ticket.code == "bad_request", ticket
