@@ -6,7 +6,8 @@ hear of it first, so whatever the client sends after its `ok` meets the block.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -57,12 +58,17 @@ class Contacts(Actor):
 
     async def _list(self, message: ContactRequest) -> Result:
         uid = message.caller.uid
-        version, book = await self._services.contacts.book(uid)
-        if message.fields.get("v") == version:
-            return Done({"same": True, "v": version})
-        accounts = await self._services.accounts.by_ids([contact.peer for contact in book])
+        v, book, accounts = await self._book(uid)
+        if message.fields.get("v") == v:
+            return Done({"same": True, "v": v})
         contacts = [entry(accounts[c.peer], c) for c in book if c.peer in accounts]
-        return Done({"contacts": contacts, "v": version})
+        return Done({"contacts": contacts, "v": v})
+
+    async def _book(self, uid: UserId) -> tuple[int, Sequence[Contact], Mapping[UserId, Account]]:
+        """A user's book, who stands in it, and the `v` of both."""
+        version, book = await self._services.contacts.book(uid)
+        accounts = await self._services.accounts.by_ids([contact.peer for contact in book])
+        return version_of(version, accounts), book, accounts
 
     async def _add(self, message: ContactRequest) -> Result:
         fields = message.fields
@@ -136,9 +142,9 @@ class Contacts(Actor):
         uid = message.caller.uid
         self._tell(channel_name(dm_thread(uid, peer)), BlockChanged())
         self._tell(PRESENCE, RelationChanged(uid, peer))
-        version, book = await self._services.contacts.book(uid)
+        v, book, _ = await self._book(uid)
         contact = next((c for c in book if c.peer == peer), Contact(peer, listed=False))
-        fields: dict[str, Any] = {"e": "contact", "uid": peer, "act": act, "v": version}
+        fields: dict[str, Any] = {"e": "contact", "uid": peer, "act": act, "v": v}
         fields["blocked"] = contact.blocked
         if contact.alias is not None:
             fields["alias"] = contact.alias
@@ -160,6 +166,14 @@ VERBS: Mapping[str, Verb] = {
     "block": Contacts._block,
     "unblock": Contacts._unblock,
 }
+
+
+def version_of(version: int, accounts: Mapping[UserId, Account]) -> int:
+    """The `v` of a book in its `version` with these people in it: another one when somebody takes
+    another name, for names are listed. It fits into a double."""
+    names = sorted((uid, account.name) for uid, account in accounts.items())
+    content = msgspec.json.encode((version, names))
+    return int.from_bytes(hashlib.blake2b(content, digest_size=6).digest(), "big")
 
 
 def entry(account: Account, contact: Contact) -> dict[str, Any]:

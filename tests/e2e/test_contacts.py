@@ -33,6 +33,17 @@ def test_the_book_is_listed_and_has_a_version(alice: Wire, bob: Wire) -> None:
     assert changed["contacts"][0]["alias"] == "B."
 
 
+def test_the_book_is_another_when_somebody_takes_another_name(alice: Wire, bob: Wire) -> None:
+    alice.ok("contact.add", uid=bob.uid)
+    version = alice.ok("contact.list")["v"]
+    bob.ok("profile.set", about="no name")
+    assert alice.ok("contact.list", v=version)["same"] is True
+    bob.ok("profile.set", name="Robert")
+    changed = alice.ok("contact.list", v=version)
+    assert changed["contacts"][0]["name"] == "Robert"
+    assert changed["v"] != version
+
+
 def test_aliases_and_removal(server: Server, alice: Wire, bob: Wire) -> None:
     phone = server.device(alice)
     alice.ok("contact.add", uid=bob.uid)
