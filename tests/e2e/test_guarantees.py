@@ -96,6 +96,80 @@ def test_a_removal_is_the_last_thing_read_however_busy_the_group(
             assert all(row["last"]["seq"] < removal for row in shown if "last" in row)
 
 
+def test_several_events_of_one_request_spare_the_connection_that_acted(
+    server: Server, alice: Wire, bob: Wire
+) -> None:
+    own = server.device(alice)
+    thread = alice.ok("group.create", name="G", members=[bob.uid])["thread"]
+    alice.say(thread)
+    alice.say(thread)
+    people = [server.user() for _ in range(2)]
+    added = alice.ok("group.add", thread=thread, users=[person.uid for person in people])
+    deleted = alice.ok("delete", thread=thread, seqs=[3, 2, 3], for_="all")
+    assert (added["seq"], deleted["seq"]) == (5, 7)
+    assert not [event for event in alice.quiet() if event.get("thread") == thread]
+    for wire in (own, bob):
+        seen = [event for event in wire.quiet() if event.get("thread") == thread]
+        assert [event["seq"] for event in seen if event["e"] != "head"] == [1, 2, 3, 4, 5, 6, 7]
+    joined = [event["seq"] for event in people[1].quiet() if event["e"] in {"member", "del"}]
+    assert joined == [5, 6, 7]
+
+
+def test_what_names_several_things_is_done_whole_or_not_at_all(
+    server: Server, alice: Wire, bob: Wire
+) -> None:
+    thread = alice.ok("group.create", name="G", members=[bob.uid])["thread"]
+    alice.say(thread, "mine")
+    bob.say(thread, "his")
+    stranger = server.user()
+    assert bob.refused("delete", thread=thread, seqs=[3, 2], for_="all") == "forbidden"
+    assert bob.refused("delete", thread=thread, seqs=[3, 1], for_="all") == "bad_request"
+    assert bob.refused("delete", thread=thread, seqs=[3, 99], for_="me") == "not_found"
+    users = [stranger.uid, bob.uid]
+    assert alice.refused("group.add", thread=thread, users=users) == "conflict"
+    users = [stranger.uid, "u999999"]
+    assert alice.refused("group.add", thread=thread, users=users) == "not_found"
+    assert stranger.refused("history", thread=thread) == "not_found"
+    page = bob.ok("history", thread=thread)
+    assert page["head"] == 3
+    assert [event.get("text") for event in page["events"]] == [None, "mine", "his"]
+
+
+def test_a_repeat_is_answered_whatever_happened_since(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    alice, bob = server.user(), server.user()
+    creation = {"name": "G", "members": [bob.uid], "cid": "c"}
+    group = alice.ok("group.create", **creation)
+    thread = group["thread"]
+    sent = bob.say(thread, "text", cid="c")
+    edit = {"thread": thread, "seq": sent["seq"], "text": "other", "cid": "e"}
+    edited = bob.ok("edit", **edit)
+    assert alice.say(thread, "text", cid="c")["seq"] == 4  # a name space for each author
+    bob.ok("delete", thread=thread, seqs=[sent["seq"]], for_="all")
+    alice.ok("group.remove", thread=thread, user=bob.uid)
+    alice.ok("group.delete", thread=thread)
+    server = restart(server, tmp_path)
+    try:
+        again, creator = server.wire(), server.wire()
+        again.ok("auth", token=bob.token)
+        creator.ok("auth", token=alice.token)
+        repeat = again.say(thread, "text", cid="c")
+        assert [repeat[k] for k in ("seq", "n", "ts", "dup")] == [
+            *(sent[k] for k in ("seq", "n", "ts")), True,
+        ]  # fmt: skip
+        repeat = again.ok("edit", **edit)
+        assert [repeat[k] for k in ("seq", "ts", "dup")] == [edited["seq"], edited["ts"], True]
+        repeat = creator.ok("group.create", **creation)
+        assert [repeat[k] for k in ("thread", "seq", "ts", "dup")] == [
+            *(group[k] for k in ("thread", "seq", "ts")), True,
+        ]  # fmt: skip
+        assert again.refused("send", thread=thread, text="new", cid="c") == "conflict"
+        assert again.refused("send", thread=thread, text="new", cid="new") == "not_member"
+        assert creator.refused("send", thread=thread, text="new", cid="new") == "gone"
+    finally:
+        server.stop(signal.SIGKILL)
+
+
 def test_acks_and_events_come_in_seq_order_on_each_device(server: Server) -> None:
     alice, bob = server.user(), server.user()
     thread = alice.say(bob)["thread"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -128,6 +129,17 @@ def test_who_never_stops_asking_is_closed(special: Callable[..., Server]) -> Non
     assert alice.closed() == 4008
     assert alice.bye is not None
     assert alice.bye["retry_ms"] > 0
+    assert [error["code"] for error in alice.errors] == ["rate_limited"] * 601
+
+
+def test_early_polls_count_as_refused(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_LIMIT_PRESENCE_INTERVAL_MS="60000")
+    alice = server.user()
+    other = server.device(alice)
+    for _ in range(602):
+        alice.send({"op": "presence", "uids": []})
+    assert alice.closed() == 4008
+    other.ok("presence", uids=[])  # the interval is each connection's own
 
 
 def test_failed_logins_lock_account_and_address(special: Callable[..., Server]) -> None:
@@ -144,6 +156,29 @@ def test_failed_logins_lock_account_and_address(special: Callable[..., Server]) 
     assert (
         server.wire().refused("login", user="someone.else", **{"pass": PASSWORD}) == "rate_limited"
     )
+
+
+def test_failures_lock_an_account_everywhere_and_an_address_for_everybody(
+    special: Callable[..., Server],
+) -> None:
+    server = special(COPPICE_LIMIT_LOGIN_FAILURES_PER_MIN="2")
+    alice, bob = server.user(), server.user()
+
+    def login(user: str, password: str, address: str = "127.0.0.1") -> str:
+        source = socket.create_connection(("127.0.0.1", server.port), source_address=(address, 0))
+        wire = server.wire(sock=source)
+        answer = wire.request("login", user=user, **{"pass": password})
+        wire.close()
+        return str(answer.get("code", "ok"))
+
+    for user in (alice.user, "nobody.at.all"):
+        assert login(user, "wrong wrong") == "bad_credentials"
+    assert login(bob.user, PASSWORD) == "rate_limited"
+    assert login(bob.user, PASSWORD, "127.0.0.2") == "ok"
+    assert login(alice.user, "wrong wrong", "127.0.0.2") == "bad_credentials"
+    assert login(alice.user, PASSWORD, "127.0.0.3") == "rate_limited"
+    assert login("nobody.at.all", "wrong wrong", "127.0.0.3") == "bad_credentials"
+    assert login("nobody.at.all", "wrong wrong", "127.0.0.4") == "rate_limited"
 
 
 def test_sockets_have_a_limit_and_those_who_left_do_not_count(

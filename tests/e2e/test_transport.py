@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -33,6 +34,7 @@ def test_the_subprotocol_is_negotiated(server: Server) -> None:
     assert wire.socket.subprotocol == "chat.v1.json"
     unknown = Wire(server, hello=False, subprotocols=["chat.v9.json"])
     assert unknown.closed() == 4002
+    assert unknown.bye is None
 
 
 def test_ids_are_echoed_unchanged(alice: Wire) -> None:
@@ -110,8 +112,10 @@ def test_nul_and_lone_surrogates_are_refused(alice: Wire, bob: Wire, escape: str
 
 
 @pytest.mark.parametrize(
-    "frame", ["nonsense", "[]", "7", "{}", '{"op":7}', '{"op":"hb","id":[]}', b'{"op":"hb"}']
-)
+    "frame",
+    ["nonsense", "", "[]", "7", "{}", '{"op":7}', '{"op":"hb"} {"op":"hb"}', '{"op":"hb","id":[]}',
+     '{"op":"hb","id":true}', '{"op":"hb","id":1.0}', b'{"op":"hb"}'],
+)  # fmt: skip
 def test_a_malformed_frame_is_a_bad_request(alice: Wire, frame: str | bytes) -> None:
     alice.send(frame)
     assert alice.receive()["code"] == "bad_request"
@@ -119,8 +123,10 @@ def test_a_malformed_frame_is_a_bad_request(alice: Wire, frame: str | bytes) -> 
 
 
 def test_the_twentieth_malformed_frame_closes(alice: Wire) -> None:
-    for _ in range(20):
+    for _ in range(19):
         alice.send("nonsense")
+    alice.ok("session.list")
+    alice.send(b"{}")
     assert alice.closed() == 4001
     assert alice.bye is not None
     assert (alice.bye["op"], alice.bye["code"]) == ("bye", 4001)
@@ -128,8 +134,14 @@ def test_the_twentieth_malformed_frame_closes(alice: Wire) -> None:
 
 def test_a_frame_too_large_closes(alice: Wire) -> None:
     limit = alice.hello["limits"]["frame_bytes"]
-    alice.socket.send(json.dumps({"op": "x", "filler": "x" * limit}))
+    largest = json.dumps({"op": "session.list", "id": 7, "filler": ""})
+    largest = largest.replace('""', f'"{"x" * (limit - len(largest))}"')
+    assert len(largest) == limit
+    alice.send(largest)
+    assert alice.receive()["id"] == 7
+    alice.send(largest + " ")
     assert alice.closed() == 1009
+    assert alice.bye is None
 
 
 def test_a_fragmented_frame_is_one_frame(alice: Wire) -> None:
@@ -140,6 +152,33 @@ def test_a_fragmented_frame_is_one_frame(alice: Wire) -> None:
 def test_bye_closes_cleanly(alice: Wire) -> None:
     alice.ok("bye")
     assert alice.closed() == 1000
+    assert alice.bye is not None
+    assert alice.bye["code"] == 1000
+
+
+def test_every_close_is_announced(server: Server, alice: Wire, bob: Wire) -> None:
+    phone, tablet = server.device(alice), server.device(alice)
+    server.wire().ok("auth", token=phone.token)
+    alice.ok("session.revoke", sid=tablet.sid)
+    bob.ok("logout")
+    for wire, code in ((phone, 4007), (tablet, 4006), (bob, 4006)):
+        assert wire.closed() == code
+        assert wire.bye is not None
+        assert set(wire.bye) == {"op", "code", "reason", "retry_ms"}
+        assert wire.bye["code"] == code
+
+
+def test_pings_are_answered_but_prove_no_life(special: Callable[..., Server]) -> None:
+    server = special(COPPICE_OFFLINE_MS="400", COPPICE_HB_MS="100")
+    alice = server.user()
+    assert alice.socket.ping().wait(5)
+    with contextlib.suppress(ConnectionClosed):
+        for _ in range(500):
+            alice.socket.ping()
+            time.sleep(0.01)
+    assert alice.closed() == 4010
+    assert alice.bye is not None
+    assert alice.bye["code"] == 4010
 
 
 def test_who_does_not_log_in_is_closed(special: Callable[..., Server]) -> None:
