@@ -139,7 +139,8 @@ class Connection:
 
     async def run(self) -> None:
         """Read until the socket closes. Raises nothing but `Cancelled`."""
-        self._reply(self._hub.hello())
+        if self.phase is not Phase.CLOSING:  # a server that drains says goodbye alone
+            self._reply(self._hub.hello())
         while self.phase is not Phase.CLOSING:
             payloads = await self.transport.receive()
             self.last_frame_s = trio.current_time()

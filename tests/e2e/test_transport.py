@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.wire import PASSWORD, ROOT, Server, Wire
+from tests.gateway.websocket_peer import HEAD
 
 
 def test_hello_comes_first_and_says_everything(server: Server) -> None:
@@ -200,6 +202,23 @@ def test_a_drain_says_when_to_come_back(special: Callable[..., Server]) -> None:
         assert wire.bye["retry_ms"] > 0
     assert server.process.wait(10) == 0
     assert time.monotonic() - began < 10
+
+
+def test_who_comes_during_a_drain_is_told_nothing_else(special: Callable[..., Server]) -> None:
+    server = special()
+    user = server.user()
+    with socket.create_connection(("127.0.0.1", server.port)) as hanging:
+        hanging.sendall(HEAD + b"\r\n")
+        assert hanging.recv(12) == b"HTTP/1.1 101"
+        server.process.send_signal(signal.SIGTERM)
+        assert user.closed() == 4012
+        late = Wire(server, hello=False)
+        said: list[str] = []
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                said.append(late.receive()["op"])
+        assert said == ["bye"]
+        assert late.closed() == 4012
 
 
 def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
