@@ -190,6 +190,8 @@ def _submit(
 def _check_cid(cid: str | None) -> Refused | None:
     if cid is not None and not 0 < len(cid) <= CID_CHARS_MAX:
         return Refused(Code.BAD_REQUEST, f"cid: 1 to {CID_CHARS_MAX} characters")
+    if cid is not None and cid.startswith(OWN_CID_PREFIX):
+        return Refused(Code.BAD_REQUEST, "cid: must not begin with U+001F")
     return None
 
 

@@ -138,6 +138,7 @@ def test_deleting_for_me_hides_it_from_me_alone(server: Server, alice: Wire, bob
         ("send", {"text": "x", "reply_to": 99}, "reply_to"),
         ("send", {"text": "x" * 4097}, "text"),
         ("send", {"text": "x", "cid": ""}, "cid"),
+        ("send", {"text": "x", "cid": "\x1fc"}, "cid"),  # the server's own begin so
         ("send", {"text": "x", "mentions": ["u1"] * 257}, "mentions"),
         ("edit", {"seq": 99, "text": "x"}, "seq"),
         ("edit", {"seq": 2, "text": "x" * 4097}, "text"),
