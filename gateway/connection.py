@@ -274,7 +274,7 @@ class Connection:
         early_s = self._polled_at + interval_s - now_s
         if early_s <= 0:
             self._polled_at = now_s
-        return self._is_timely(id_, max(1, round(early_s * 1000)) if early_s > 0 else 0)
+        return self._is_timely(id_, math.ceil(early_s * 1000) if early_s > 0 else 0)
 
     def _is_timely(self, id_: frames.RequestId | None, retry_ms: int) -> bool:
         """Whether nothing is to be waited for; if so, it is said, and too often ends it."""

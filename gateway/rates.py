@@ -5,9 +5,13 @@ Rates count per user, whatever the number of sockets. The clock is an argument.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gateway.wire.limits import Limits
+
+ROUNDING = 1e-6
+"""Who has waited as long as they were told is not refused for a rounding error."""
 
 
 @dataclass(slots=True)
@@ -20,14 +24,18 @@ class Bucket:
     at_s: float
 
     def take(self, now_s: float) -> int:
-        """Take one token. 0 if there was one, else after how many milliseconds there will be."""
-        tokens = min(self.burst, self.tokens + (now_s - self.at_s) * self.per_s)
-        self.at_s = now_s
-        if tokens >= 1:
+        """Take one token. 0 if there was one, else after how many milliseconds there will be.
+
+        Several sockets share a bucket, and what one of them kept waiting may be older than what
+        another has asked since: time that went by is not taken back."""
+        elapsed_s = max(0.0, now_s - self.at_s)
+        tokens = min(self.burst, self.tokens + elapsed_s * self.per_s)
+        self.at_s += elapsed_s
+        if tokens >= 1 - ROUNDING:
             self.tokens = tokens - 1
             return 0
         self.tokens = tokens
-        return max(1, round((1 - tokens) / self.per_s * 1000))
+        return math.ceil((1 - tokens) / self.per_s * 1000)
 
 
 @dataclass(slots=True)

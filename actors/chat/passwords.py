@@ -8,6 +8,7 @@ SHA-256 is stored. `FailureWindow` is pure: the clock is an argument.
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 from collections import deque
 
@@ -83,7 +84,7 @@ class FailureWindow:
         if len(times) < self._failures_max:
             return 0
         opens_s = times[-self._failures_max] + self._window_s
-        return max(1, round((opens_s - now_s) * 1000))
+        return math.ceil((opens_s - now_s) * 1000)
 
     def failed(self, key: str, now_s: float) -> None:
         if key not in self._failures and len(self._failures) >= KEYS_MAX:

@@ -16,6 +16,23 @@ def test_a_burst_then_the_rate() -> None:
     assert bucket.take(0.11) == 0
 
 
+def test_a_request_kept_waiting_takes_nothing_back() -> None:
+    bucket = Bucket(burst=3, per_s=10, tokens=3, at_s=0.0)
+    assert [bucket.take(1.0), bucket.take(0.0), bucket.take(0.0), bucket.take(1.0)] == [
+        0, 0, 0, 100,
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 50), st.floats(0, 100, allow_nan=False))
+def test_who_waits_as_long_as_told_is_served(per_s: int, later_s: float) -> None:
+    bucket = Bucket(1, per_s, 1, 0.0)
+    assert bucket.take(0.0) == 0
+    now_s = later_s / per_s / 101
+    retry_ms = bucket.take(now_s)
+    assert retry_ms > 0
+    assert bucket.take(now_s + retry_ms / 1000) == 0
+
+
 def test_devices_of_one_user_share_a_quota_and_others_do_not() -> None:
     rates = Rates(Limits(send_burst=1, send_per_s=1))
     first, second, other = rates.enter("a", 0.0), rates.enter("a", 0.0), rates.enter("b", 0.0)
