@@ -188,11 +188,11 @@ def _submit(
 
 
 def _check_cid(cid: str | None) -> Refused | None:
-    if cid is not None and not 0 < len(cid) <= CID_CHARS_MAX:
-        return Refused(Code.BAD_REQUEST, f"cid: 1 to {CID_CHARS_MAX} characters")
+    if cid == "":
+        return Refused(Code.BAD_REQUEST, "cid: must not be empty")
     if cid is not None and cid.startswith(OWN_CID_PREFIX):
         return Refused(Code.BAD_REQUEST, "cid: must not begin with U+001F")
-    return None
+    return _check_size("cid", cid, CID_CHARS_MAX)
 
 
 def _cid(cid: str | None) -> ClientId:

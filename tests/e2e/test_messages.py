@@ -168,6 +168,26 @@ def test_a_refusal_names_the_field_at_fault(
     assert not answer["msg"].strip("`").removeprefix(named)[0].isalnum()
 
 
+@pytest.mark.parametrize(
+    ("op", "fields"),
+    [
+        ("send", {"text": "x" * 4097}),
+        ("send", {"text": "x", "cid": "c" * 129}),
+        ("edit", {"seq": 2, "text": "x" * 4097}),
+        ("react", {"seq": 2, "emoji": "x" * 33, "on": True}),
+        ("group.update", {"name": "x" * 129}),
+        ("group.update", {"about": "x" * 501}),
+        ("group.update", {"avatar": "x" * 2049}),
+        ("profile.set", {"name": "x" * 65}),
+        ("contact.add", {"uid": "u1", "alias": "x" * 65}),
+    ],
+)
+def test_a_text_too_long_is_too_large(alice: Wire, op: str, fields: Frame) -> None:
+    thread = alice.ok("group.create", name="G", members=[])["thread"]
+    alice.say(thread)
+    assert alice.refused(op, thread=thread, **fields) == "too_large"
+
+
 def test_reactions(alice: Wire, bob: Wire) -> None:
     thread = alice.say(bob)["thread"]
     seq = bob.ok("react", thread=thread, seq=1, emoji="👍", on=True)["seq"]
