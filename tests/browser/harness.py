@@ -239,7 +239,7 @@ class Person:
     def chat_with(self, other: Person) -> None:
         """Open the chat with somebody, found by user name."""
         self.find(other.user)
-        self.page.locator(".scroll .row", has_text=other.name).first.click()
+        self.page.locator(".side .row", has_text=other.name).first.click()
         expect(self.page.locator(".chat-title")).to_have_text(other.name)
 
     def open(self, title: str) -> None:

@@ -1,5 +1,6 @@
 // Where one writes: a text box that grows, emoji, what is answered or edited, and a draft per chat.
 
+import { Drafts } from '../core/drafts.js';
 import { h } from '../ui/dom.js';
 import { codePoints } from '../ui/format.js';
 import { openEmoji } from '../ui/popup.js';
@@ -11,17 +12,21 @@ const TYPING_RENEW_MS = 4000;
 const TYPING_PAUSE_MS = 5000;
 /** From this share of the limit on, the characters left are shown. */
 const COUNT_FROM = 0.9;
+const NOTHING = { text: '', reply: null };
 
 export class Composer {
   #id = null;
-  #drafts = new Map();
   #typedAt = 0;
   #pause = null;
+  #width = 0;
+  /** What stood here before a message was taken up for editing. */
+  #aside = null;
 
-  /** on: send(text, replyTo), edit(seq, text), editLast(), typing(id, on), messages(). */
+  /** on: send(text, replyTo), edit(seq, text), editLast(), typing(id, on), resizing(change). */
   constructor(app, on) {
     this.app = app;
     this.on = on;
+    this.drafts = new Drafts(app.client.storage);
     this.input = h('textarea', {
       class: 'composer-input', rows: 1, placeholder: 'Message', 'aria-label': 'Message', dir: 'auto',
       on: { input: () => this.#changed(), keydown: (event) => this.#key(event) },
@@ -32,6 +37,9 @@ export class Composer {
     this.send = iconButton('send', 'Send', () => this.#submit(), { class: 'icon-button send' });
     this.node = h('footer', { class: 'composer' }, this.about,
       h('div', { class: 'composer-line' }, this.emoji, this.input, this.left, this.send));
+    new ResizeObserver(() => this.#widened()).observe(this.input);
+    addEventListener('pagehide', () => this.#keep());
+    document.addEventListener('visibilitychange', () => this.#keep());
   }
 
   // ------------------------------------------------------------------ which chat
@@ -41,29 +49,38 @@ export class Composer {
     this.#keep();
     this.#stopTyping();
     this.#id = id;
-    const draft = this.#drafts.get(id) ?? {};
-    this.input.value = draft.text ?? '';
-    this.reply = draft.reply ?? null;
     this.editing = null;
+    this.#fill(id ? this.#drafts.get(id) : NOTHING);
+  }
+
+  get #drafts() {
+    return this.drafts.of(this.app.state.me?.uid);
+  }
+
+  #fill({ text, reply }) {
+    this.input.value = text;
+    this.reply = reply;
+    this.#aside = null;
     this.#drawAbout();
     this.#resize();
   }
 
   #keep() {
     if (!this.#id) return;
-    const text = this.editing ? '' : this.input.value;
-    if (text.trim() || this.reply) this.#drafts.set(this.#id, { text, reply: this.reply });
-    else this.#drafts.delete(this.#id);
+    this.#drafts.set(this.#id, this.#aside ?? { text: this.input.value, reply: this.reply ?? null });
   }
 
   forget() {
     this.input.value = '';
     this.#id = null;
-    this.#drafts.clear();
+    this.editing = null;
+    this.reply = null;
+    this.#aside = null;
+    this.drafts.forget();
   }
 
   draftOf(id) {
-    return id === this.#id ? '' : this.#drafts.get(id)?.text?.trim() ?? '';
+    return id === this.#id ? '' : this.#drafts.get(id).text.trim();
   }
 
   focus() {
@@ -73,13 +90,14 @@ export class Composer {
   // ------------------------------------------------------------------ answering, editing
 
   replyTo(quote) {
+    if (this.editing) this.cancel();
     this.reply = quote;
-    this.editing = null;
     this.#drawAbout();
     this.focus();
   }
 
   edit(row) {
+    this.#aside ??= { text: this.input.value, reply: this.reply ?? null };
     this.editing = row;
     this.reply = null;
     this.input.value = row.text;
@@ -91,11 +109,9 @@ export class Composer {
   /** Esc: drop the answer or the edit. False when there was neither. */
   cancel() {
     if (!this.reply && !this.editing) return false;
-    if (this.editing) this.input.value = '';
-    this.reply = null;
+    const rest = this.#aside ?? { text: this.input.value, reply: null };
     this.editing = null;
-    this.#drawAbout();
-    this.#resize();
+    this.#fill(rest);
     return true;
   }
 
@@ -134,14 +150,28 @@ export class Composer {
   }
 
   #resize() {
-    this.input.style.height = 'auto';
-    this.input.style.height = `${this.input.scrollHeight}px`;
+    this.on.resizing(() => this.#fit());
     const limit = this.app.state.limits.text_chars ?? Infinity;
     const left = limit - codePoints(this.input.value.trim());
     this.left.hidden = left > limit * (1 - COUNT_FROM);
     this.left.textContent = String(left);
     this.left.classList.toggle('over', left < 0);
     this.send.disabled = left < 0 || !this.input.value.trim();
+  }
+
+  /** As high as its lines. While it is not shown there is nothing to measure. */
+  #fit() {
+    this.input.style.height = 'auto';
+    const { scrollHeight, offsetHeight, clientHeight } = this.input;
+    this.input.style.height = scrollHeight ? `${scrollHeight + offsetHeight - clientHeight}px` : '';
+  }
+
+  /** Another width, or shown again: the lines break elsewhere. */
+  #widened() {
+    const { clientWidth } = this.input;
+    if (clientWidth === this.#width) return;
+    this.#width = clientWidth;
+    this.#resize();
   }
 
   #key(event) {
@@ -159,11 +189,8 @@ export class Composer {
     const text = this.input.value.trim();
     if (!text || this.send.disabled) return;
     const { editing, reply } = this;
-    this.input.value = '';
-    this.reply = null;
     this.editing = null;
-    this.#drawAbout();
-    this.#resize();
+    this.#fill(this.#aside ?? NOTHING);
     this.#stopTyping();
     if (editing) this.on.edit(editing, text);
     else this.on.send(text, reply?.seq ?? null);

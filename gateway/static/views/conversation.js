@@ -41,6 +41,7 @@ export class Conversation {
       edit: (row, text) => text !== row.text && attempt(() => edit(app.client, this.#id, row.seq, text)),
       editLast: () => this.#editLast(),
       typing: (id, on) => this.#typing(id, on),
+      resizing: (change) => this.messages.hold(change),
     });
     this.notice = h('footer', { class: 'composer notice', hidden: true });
     this.chat = h('div', { class: 'chat-page', hidden: true }, this.header, this.messages.node, this.notice, this.composer.node);

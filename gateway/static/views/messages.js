@@ -117,6 +117,14 @@ export class Messages {
     this.scroller.scrollTop = this.scroller.scrollHeight;
   }
 
+  /** `change` alters the height of the view: at the bottom it stays there, elsewhere it stays put. */
+  hold(change) {
+    const { scrollTop } = this.scroller;
+    change();
+    if (this.#stuck) this.#drop();
+    else this.scroller.scrollTop = scrollTop;
+  }
+
   #edges(thread) {
     this.down.hidden = this.#stuck;
     const unread = thread.headN - thread.readN;
