@@ -71,7 +71,8 @@ export class Outgoing {
       this.#client.dispatch({ type: 'outbox/requeue', cid });
       if (this.#client.isLive) this.#wait(error.retryMs || RETRY_MS);
     } else {
-      this.#client.dispatch({ type: 'outbox/failed', cid, reason: error.message });
+      const { code, message } = error;
+      this.#client.dispatch({ type: 'outbox/failed', cid, reason: { code, message } });
     }
   }
 

@@ -1,6 +1,6 @@
-// Dialogs that ask, and toasts that tell.
+// Dialogs that ask, and toasts that tell. What goes wrong while a dialog is open is told inside it.
 
-import { h } from './dom.js';
+import { h, rememberFocus } from './dom.js';
 
 const TOAST_MS = 4500;
 let numbered = 0;
@@ -15,6 +15,7 @@ export function openDialog(title, body, actions, { wide = false } = {}) {
     { method: 'dialog' },
     h('h2', { id, text: title }),
     h('div', { class: 'dialog-body' }, body),
+    h('p', { class: 'form-error', role: 'alert' }),
     h('div', { class: 'dialog-actions' }, actions.map((action) => button(action))),
   );
   const dialog = h('dialog', { class: `dialog${wide ? ' wide' : ''}`, 'aria-labelledby': id }, form);
@@ -22,7 +23,11 @@ export function openDialog(title, body, actions, { wide = false } = {}) {
     event.preventDefault();
     run(actions.at(-1));
   });
-  dialog.addEventListener('close', () => dialog.remove());
+  const giveBack = rememberFocus();
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    giveBack();
+  });
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
@@ -37,6 +42,7 @@ export function openDialog(title, body, actions, { wide = false } = {}) {
   }
 
   async function run(action) {
+    form.querySelector('.form-error').textContent = '';
     if ((await action.act?.()) !== false) dialog.close();
   }
 }
@@ -59,9 +65,20 @@ export function askText(title, { label, value = '', max = 64, save, optional = f
 
 /** A short message at the bottom; assistive technology hears it. */
 export function toast(text) {
+  const home = document.getElementById('toasts');
   const node = h('div', { class: 'toast', text });
-  document.getElementById('toasts').replaceChildren(node);
+  // Shown anew, it lies above a dialog that was opened since.
+  if (home.matches(':popover-open')) home.hidePopover();
+  home.showPopover();
+  home.replaceChildren(node);
   setTimeout(() => node.remove(), TOAST_MS);
+}
+
+/** Say that something went wrong, where the person looks. */
+export function complain(text) {
+  const dialog = [...document.querySelectorAll('dialog[open]')].at(-1);
+  if (dialog) dialog.querySelector('.form-error').textContent = text;
+  else toast(text);
 }
 
 /** Carry something out and say so if it fails. → whether it succeeded */
@@ -70,7 +87,7 @@ export async function attempt(work) {
     await work();
     return true;
   } catch (error) {
-    toast(explain(error));
+    complain(explain(error));
     return false;
   }
 }

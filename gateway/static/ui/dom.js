@@ -49,6 +49,7 @@ export function reconcile(parent, items, render) {
   const after = new Map();
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let focusKey = null;
+  const place = focused ? [...parent.children].findIndex((node) => node.contains(focused)) : -1;
   for (const item of items) {
     const old = before.get(item.key);
     if (old && old.sig === item.sig) {
@@ -68,9 +69,42 @@ export function reconcile(parent, items, render) {
   }
   kept.set(parent, after);
   if (focused && document.activeElement !== focused) {
-    const heir = focused.isConnected ? focused : after.get(focusKey)?.node;
-    heir?.focus({ preventScroll: true });
+    const heir = after.get(focusKey)?.node ?? parent.children[Math.min(place, parent.children.length - 1)];
+    const node = focused.isConnected ? focused : heir && focusable(heir);
+    node?.focus({ preventScroll: true });
   }
+}
+
+function focusable(node) {
+  return node.matches('[tabindex]') ? node : node.querySelector('[tabindex]');
+}
+
+/** Remember what has the focus; calling the answer gives it back, if it was lost, to the control of
+ *  the same name that took its place, or else to the one that stands where it stood. */
+export function rememberFocus() {
+  const focused = document.activeElement;
+  const home = focused.closest('aside, main');
+  if (!home) return () => {};
+  const controls = () => [...home.querySelectorAll('button, input, select')].filter((node) => node.offsetParent);
+  const name = nameOf(focused);
+  const place = controls().indexOf(focused);
+  return () => {
+    if (document.activeElement !== document.body) return;
+    const found = controls();
+    const heir = found.find((node) => nameOf(node) === name) ?? found[Math.min(place, found.length - 1)];
+    (focused.isConnected ? focused : heir)?.focus({ preventScroll: true });
+  };
+}
+
+function nameOf(control) {
+  return control.getAttribute('aria-label') ?? control.querySelector('span')?.textContent ?? control.textContent;
+}
+
+/** Other children for `parent`; a focus among them stays at its place. */
+export function redraw(parent, children) {
+  const giveBack = rememberFocus();
+  parent.replaceChildren(...present([children]));
+  giveBack();
 }
 
 /** Arrow keys, Home and End move the focus among `selector` inside `container`; one of them is in

@@ -1,7 +1,7 @@
 // Menus and pickers: popovers in the top layer, placed at their anchor, worked by arrow keys, and
 // gone on Esc, on a click outside, or on a choice. The focus goes back to where it came from.
 
-import { h } from './dom.js';
+import { h, rememberFocus } from './dom.js';
 import { MORE, QUICK, emojiNode } from './emoji.js';
 import { icon } from './icons.js';
 
@@ -10,6 +10,7 @@ const MARGIN = 8;
 /** Show `node` at `anchor` (an element or {x, y}). → close() */
 function show(node, anchor) {
   const before = document.activeElement;
+  const giveBack = rememberFocus();
   node.popover = 'auto';
   document.body.append(node);
   node.showPopover();
@@ -21,6 +22,7 @@ function show(node, anchor) {
     node.remove();
     anchor.classList?.remove('is-open');
     if (inside && before?.isConnected) before.focus();
+    else if (inside) giveBack();
   });
   anchor.classList?.add('is-open');
   return close;

@@ -109,9 +109,9 @@ export class App {
   // ------------------------------------------------------------------ going places
 
   open(id, { focus = true } = {}) {
+    if (id !== this.ui.open) this.ui.info = false;
     this.ui.open = id;
     this.ui.drawer = null;
-    if (!this.thread) this.ui.info = false;
     const hash = `#/${encodeURIComponent(id)}`;
     if (location.hash !== hash) location.hash = hash;
     this.client.presence.changed();

@@ -2,6 +2,7 @@
 
 import { personName } from '../store/select.js';
 import { avatar } from '../ui/avatar.js';
+import { explain } from '../ui/dialog.js';
 import { h } from '../ui/dom.js';
 import { emojiNode } from '../ui/emoji.js';
 import { clock, count, dayLabel, hue, isJumbo, plain } from '../ui/format.js';
@@ -91,7 +92,7 @@ function moreButton(click) {
 
 function failedNote(entry, click) {
   return h('button', { type: 'button', class: 'failed-note', on: { click } },
-    icon('warning'), h('span', { text: `Not sent: ${entry.reason ?? 'refused'}` }));
+    icon('warning'), h('span', { text: `Not sent: ${explain(entry.reason)}` }));
 }
 
 /** The message answered to, above the answer or above the composer. */

@@ -1,8 +1,8 @@
 // The drawer that makes a new group, and the picker of people it shares with "add members".
 
 import { createGroup } from '../core/actions.js';
-import { attempt, openDialog, toast } from '../ui/dialog.js';
-import { ensureRoving, h, reconcile, roving } from '../ui/dom.js';
+import { attempt, complain, openDialog } from '../ui/dialog.js';
+import { ensureRoving, focusRoving, h, reconcile, roving } from '../ui/dom.js';
 import { count } from '../ui/format.js';
 import { personName } from '../store/select.js';
 import { icon } from '../ui/icons.js';
@@ -25,12 +25,7 @@ export class PeoplePicker {
     this.node = h('div', { class: 'picker' }, this.chips, this.search.node,
       h('div', { class: 'scroll' }, this.list, this.none));
     roving(this.list, '.row');
-    // Enter in the search chooses the first match; it must not submit a form around.
-    this.search.input.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter') return;
-      event.preventDefault();
-      this.list.querySelector('.row')?.click();
-    });
+    this.search.input.addEventListener('keydown', (event) => this.#key(event));
   }
 
   reset() {
@@ -58,6 +53,15 @@ export class PeoplePicker {
       type: 'button', class: 'chip', 'aria-label': `Take out ${sig}`, on: { click: () => this.#toggle(key) },
     }, h('span', { text: sig }), icon('close'))));
     this.chips.hidden = !chips.length;
+  }
+
+  /** From the search: Enter chooses the first match (and submits no form around), Down leads there. */
+  #key(event) {
+    const first = this.list.querySelector('.row');
+    if (event.key !== 'Enter' && event.key !== 'ArrowDown') return;
+    event.preventDefault();
+    if (event.key === 'Enter') first?.click();
+    else if (first) focusRoving(this.list, '.row', first);
   }
 
   #toggle(uid) {
@@ -113,7 +117,7 @@ export function pickPeople(app, title, except, act) {
   picker.update();
   const add = () => {
     if (picker.chosen.size) return attempt(() => act([...picker.chosen]));
-    toast('Choose somebody first.');
+    complain('Choose somebody first.');
     return false;
   };
   openDialog(title, picker.node, [{ label: 'Cancel' }, { label: 'Add', act: add, kind: 'primary' }]);

@@ -7,7 +7,7 @@ import {
 import { isBlocked, isMuted, personName, threadTitle } from '../store/select.js';
 import { avatar } from '../ui/avatar.js';
 import { askText, attempt, confirmDialog } from '../ui/dialog.js';
-import { ensureRoving, h, reconcile, roving } from '../ui/dom.js';
+import { ensureRoving, h, reconcile, redraw, roving } from '../ui/dom.js';
 import { count, lastSeen } from '../ui/format.js';
 import { openMenu } from '../ui/popup.js';
 import { blockItem, leaveItem } from './chatmenu.js';
@@ -47,7 +47,7 @@ export class Info {
     if (sig !== this.#sig) {
       this.#sig = sig;
       this.title.textContent = group ? 'Group info' : 'Contact info';
-      this.body.replaceChildren(...(group ? this.#group(thread) : this.#person(thread, contact)));
+      redraw(this.body, group ? this.#group(thread) : this.#person(thread, contact));
     }
     if (group) this.#drawMembers(thread);
   }

@@ -10,8 +10,8 @@ const SHORTCUTS = [
   ['↑  ↓  Home  End', 'Move in a list or among messages'],
   ['Enter', 'Open, choose, send'],
   ['Shift Enter', 'New line'],
-  ['↑ in an empty message', 'Edit your last message'],
-  ['Shift Tab from the message', 'To the messages; Enter opens their menu'],
+  ['↑', 'While the text box is empty: edit your last message'],
+  ['Shift Tab', 'From the text box to the messages; Enter opens their menu'],
   ['Esc', 'Close what is open; then leave the chat'],
   ['?', 'These shortcuts'],
 ];
@@ -26,11 +26,16 @@ export function showShortcuts() {
 
 const typing = (target) => target.matches?.('input, textarea, select');
 
-/** Esc closes one thing at a time, the innermost first. Popovers and dialogs close themselves. */
-function escape(app) {
+/** Esc closes one thing at a time: what the focus is in, then the innermost. Popovers and dialogs
+ *  close themselves. */
+function escape(app, target) {
   const { ui } = app;
-  if (app.conversation.cancel()) return;
-  if (ui.info) app.showInfo(false);
+  const within = (selector) => target.closest?.(selector);
+  if (ui.drawer && within('.drawer')) app.showDrawer(null);
+  else if (ui.query && within('.side')) app.sidebar.clearSearch();
+  else if (ui.info && within('.info')) app.showInfo(false);
+  else if (app.conversation.cancel()) return;
+  else if (ui.info) app.showInfo(false);
   else if (ui.drawer) app.showDrawer(null);
   else if (ui.query) app.sidebar.clearSearch();
   else if (ui.open) app.close();
@@ -43,7 +48,7 @@ function global(app, event) {
   if (altKey && key === 'ArrowDown') return () => app.sidebar.step(1);
   if (altKey && key === 'ArrowUp') return () => app.sidebar.step(-1);
   if (key === '?' && !typing(event.target)) return showShortcuts;
-  if (key === 'Escape') return () => escape(app);
+  if (key === 'Escape') return () => escape(app, event.target);
   return null;
 }
 
@@ -51,7 +56,7 @@ export function installKeys(app) {
   // A popover or dialog that is open when the key goes down takes Esc for itself.
   let covered = false;
   document.addEventListener('keydown', () => {
-    covered = document.querySelector('dialog[open], :popover-open') !== null;
+    covered = document.querySelector('dialog[open], .menu:popover-open') !== null;
   }, { capture: true });
   document.addEventListener('keydown', (event) => {
     if (covered || event.defaultPrevented || event.isComposing || !app.shell.isConnected) return;

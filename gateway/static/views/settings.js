@@ -5,7 +5,7 @@ import {
 } from '../core/actions.js';
 import { askText, attempt, confirmDialog, openDialog, toast } from '../ui/dialog.js';
 import { avatar } from '../ui/avatar.js';
-import { h } from '../ui/dom.js';
+import { h, redraw } from '../ui/dom.js';
 import { ago } from '../ui/format.js';
 import { icon } from '../ui/icons.js';
 import { canNotify, setNotifications, wantsNotifications } from '../ui/notify.js';
@@ -24,10 +24,11 @@ export class Settings {
     this.profile = h('div', { class: 'section profile' });
     this.devices = h('ul', { class: 'devices', 'aria-label': 'Devices' });
     this.selects = { last_seen: this.#select('last_seen'), receipts: this.#select('receipts') };
+    this.others = actionRow('logout', 'Log out all other devices', () => this.#revokeOthers(), { danger: true });
     this.node = h('section', { class: 'drawer-page', 'aria-label': 'Settings' }, drawerHead(app, 'Settings'),
       h('div', { class: 'scroll padded' }, this.profile, this.#appearance(), this.#privacy(),
         section('Devices', this.devices,
-          actionRow('logout', 'Log out all other devices', () => this.#revokeOthers(), { danger: true })),
+          this.others),
         section('Account',
           actionRow('lock', 'Change password', () => this.#password()),
           actionRow('keyboard', 'Keyboard shortcuts', showShortcuts),
@@ -52,7 +53,8 @@ export class Settings {
     }
     if (sessions !== this.#sessions) {
       this.#sessions = sessions;
-      this.devices.replaceChildren(...(sessions ?? []).map((session) => this.#device(session)));
+      redraw(this.devices, (sessions ?? []).map((session) => this.#device(session)));
+      this.others.hidden = (sessions ?? []).length < 2;
     }
   }
 
@@ -63,12 +65,12 @@ export class Settings {
     const edit = (key, title, max, optional) => () => askText(title, {
       label: title, value: me[key] ?? '', max, optional, save: (text) => setProfile(client, { [key]: text }),
     });
-    this.profile.replaceChildren(
+    redraw(this.profile, [
       h('div', { class: 'portrait' }, avatar(me.uid, me.name || me.user || '', { size: 'l' }),
         h('p', { class: 'handle', text: me.user ? `@${me.user}` : '' })),
       editable('Name', me.name, edit('name', 'Your name', 64, false)),
       editable('About', me.about, edit('about', 'About you', 500, true), 'Say something about yourself'),
-    );
+    ]);
   }
 
   // ------------------------------------------------------------------ appearance and privacy

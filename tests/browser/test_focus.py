@@ -1,0 +1,126 @@
+"""The focus is never lost, Esc closes what it is in, and what goes wrong is told where one looks."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPerson
+from tests.browser.harness import PASSWORD
+
+pytestmark = pytest.mark.browser
+
+
+def focused(page: Page) -> str:
+    """What has the focus, in words."""
+    found: str = page.evaluate(
+        "() => document.activeElement.getAttribute('aria-label')"
+        " || document.activeElement.textContent"
+    )
+    return found
+
+
+def test_people_are_chosen_for_a_group_by_keyboard(person: NewPerson) -> None:
+    ann, bob, cleo = person("Ann Alder"), person("Bob Birch"), person("Bobby Beech")
+    for other in (bob, cleo):
+        ann.page.keyboard.press("Alt+n")
+        ann.page.keyboard.type(other.user)
+        ann.page.get_by_role("button", name=f"Add {other.name} to contacts").click()
+        expect(ann.page.locator("ul[aria-label=Contacts]")).to_contain_text(other.name)
+        ann.page.keyboard.press("Escape")
+    ann.page.get_by_role("button", name="Menu", exact=True).click()
+    ann.page.get_by_role("menuitem", name="New group").click()
+    keys = ann.page.keyboard
+    keys.type("Hikers")
+    keys.press("Tab")
+    keys.press("ArrowDown")
+    keys.press("Space")
+    keys.press("ArrowDown")
+    keys.press("Space")
+    expect(ann.page.locator(".drawer .row[aria-pressed=true]")).to_have_count(2)
+    keys.press("Tab")
+    expect(ann.page.get_by_role("button", name="Create group")).to_be_focused()
+    keys.press("Enter")
+    expect(ann.page.locator(".chat-title")).to_have_text("Hikers")
+
+
+def test_the_focus_stays_where_a_setting_was_changed(person: NewPerson) -> None:
+    ann, bob = person("Ann Alder"), person("Bob Birch")
+    ann.chat_with(bob)
+    ann.send("hello")
+    ann.expect_tick("hello", "delivered")
+    ann.page.locator(".chat-who").click()
+    mute = ann.page.locator(".info .action-row", has_text="Mute")
+    mute.focus()
+    ann.page.keyboard.press("Enter")
+    expect(mute).to_contain_text("On")
+    expect(mute).to_be_focused()
+    bob.close()
+    ann.page.get_by_role("button", name="Add to contacts").focus()
+    ann.page.keyboard.press("Enter")
+    name = ann.page.get_by_role("button", name="Give another name")
+    expect(name).to_be_focused()
+    ann.page.keyboard.press("Enter")
+    ann.page.keyboard.type("Robert")
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.locator(".portrait-name")).to_have_text("Robert")
+    expect(ann.page.get_by_role("dialog")).to_have_count(0)
+    assert focused(ann.page) != "", "not lost to the page"
+    expect(ann.page.locator(".info").locator(":focus")).to_have_count(1)
+
+
+def test_esc_closes_what_the_focus_is_in(person: NewPerson) -> None:
+    ann, bob = person("Ann Alder"), person("Bob Birch")
+    ann.chat_with(bob)
+    ann.send("hello")
+    ann.expect_tick("hello", "delivered")
+    ann.menu("hello", "Reply")
+    ann.page.locator(".chat-who").click()
+    ann.page.keyboard.press("Alt+n")
+    expect(ann.page.get_by_label("Search name or @user")).to_be_focused()
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator(".drawer")).to_be_hidden()
+    expect(ann.page.locator(".info")).to_be_visible()
+    ann.find("bo")
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.get_by_label("Search chats and people")).to_have_value("")
+    expect(ann.page.locator(".about")).to_be_visible()
+    ann.page.get_by_role("button", name="Close info").focus()
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator(".info")).to_be_hidden()
+    expect(ann.page.locator(".about")).to_be_visible()
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator(".about")).to_be_hidden()
+    ann.page.keyboard.press("Escape")
+    expect(ann.page.locator(".nothing-open")).to_be_visible()
+
+
+def test_a_dialog_says_what_went_wrong_and_stays(person: NewPerson) -> None:
+    ann = person("Ann Alder")
+    ann.page.get_by_role("button", name="Profile and settings").click()
+    expect(ann.page.locator(".device")).to_have_count(1)
+    expect(ann.page.get_by_role("button", name="Log out all other devices")).to_be_hidden()
+    ann.page.get_by_role("button", name="Change password").click()
+    dialog = ann.page.get_by_role("dialog")
+    dialog.get_by_label("Current password").fill("not my password")
+    dialog.get_by_label("New password").fill("another good one")
+    dialog.get_by_role("button", name="Change").click()
+    expect(dialog.get_by_role("alert")).not_to_be_empty()
+    dialog.get_by_label("Current password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Change").click()
+    expect(dialog).to_have_count(0)
+    expect(ann.toast()).to_contain_text("was changed")
+
+
+def test_a_refused_message_says_why_in_words(person: NewPerson) -> None:
+    ann, bob = person("Ann Alder"), person("Bob Birch")
+    ann.chat_with(bob)
+    ann.send("hello")
+    bob.open("Ann Alder")
+    bob.page.get_by_role("button", name="Chat menu").click()
+    bob.page.get_by_role("menuitem", name="Block").click()
+    bob.page.get_by_role("dialog").get_by_role("button", name="Block").click()
+    expect(bob.page.locator(".notice")).to_be_visible()
+    ann.send("still there?")
+    note = ann.page.locator(".failed-note")
+    expect(note).to_have_text("Not sent: There is a block between you.")
