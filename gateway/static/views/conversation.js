@@ -68,7 +68,10 @@ export class Conversation {
   #switch(thread) {
     this.#id = thread?.id ?? null;
     this.composer.switchTo(this.#id);
-    if (!thread) return;
+    if (!thread) {
+      this.messages.leave();
+      return;
+    }
     if (thread.kind === 'group' && !thread.removed) groupInfo(this.app.client, thread.id).catch(() => {});
     else this.app.client.people.need([thread.peer], true);
   }

@@ -18,6 +18,8 @@ const TOP_PX = 900;
 const RETRY_MS = 3000;
 /** What stands before the unread line stays in view, this much of it. */
 const LINE_TOP_PX = 120;
+/** Up to this many unread messages are fetched and shown so that a chat opens where they begin. */
+const UNREAD_MAX = 300;
 
 export class Messages {
   #id = null;
@@ -42,6 +44,8 @@ export class Messages {
     }, icon('down'), this.badge);
     this.scroller = h('div', { class: 'scroll messages-scroll', on: { scroll: () => this.#scrolled() } }, this.older, this.list);
     this.node = h('div', { class: 'messages-frame' }, this.scroller, this.down);
+    // Who scrolls by hand is not taken elsewhere any more.
+    for (const kind of ['wheel', 'touchmove']) this.scroller.addEventListener(kind, () => { this.#toLine = false; }, { passive: true });
     roving(this.list, '.msg');
     this.list.addEventListener('keydown', (event) => this.#key(event));
     this.list.addEventListener('contextmenu', (event) => this.#context(event));
@@ -59,6 +63,7 @@ export class Messages {
     const now = Date.now();
     const all = items(state, thread, this.#line);
     this.#grow(all);
+    this.#reach(all);
     const shown = all.slice(Math.max(0, all.length - this.#shown));
     const anchor = this.#stuck ? null : this.#anchor();
     const nodes = shown.map((item) => ({ key: item.key, sig: signature(state, thread, item, now), item }));
@@ -68,7 +73,7 @@ export class Messages {
     if (anchor) this.#restore(anchor);
     else if (!this.#atLine()) this.#drop();
     this.#edges(thread);
-    if (watching && this.#stuck && news && thread.tl.at >= thread.tl.head) this.on.seen(thread.tl.at);
+    if (watching && news && !this.#awaitsLine(thread)) this.#see(thread);
     this.#fill(thread, all.length);
   }
 
@@ -92,6 +97,40 @@ export class Messages {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
     return true;
+  }
+
+  /** Left: opened again, it begins anew, at what is unread then. */
+  leave() {
+    this.#id = null;
+  }
+
+  /** What came into view has been read; at the bottom everything has. */
+  #see(thread) {
+    if (this.#stuck) {
+      if (thread.tl.at >= thread.tl.head) this.on.seen(thread.tl.at);
+      return;
+    }
+    const bottom = this.scroller.scrollTop + this.scroller.clientHeight;
+    for (let node = this.list.lastElementChild; node; node = node.previousElementSibling) {
+      if (node.offsetTop + node.offsetHeight > bottom || !(node.dataset.seq > 0)) continue;
+      this.on.seen(Number(node.dataset.seq));
+      return;
+    }
+  }
+
+  /** Whether what is unread begins above what is loaded, and is worth fetching. */
+  #awaitsLine(thread) {
+    return this.#toLine && !thread.tl.start && thread.tl.lo > this.#line
+      && thread.headN - thread.readN <= UNREAD_MAX;
+  }
+
+  /** The unread line is shown even where it stands above the part that is shown first. */
+  #reach(all) {
+    if (!this.#toLine) return;
+    const index = all.findIndex(({ type }) => type === 'unread');
+    if (index >= 0 && all.length - index <= 2 * UNREAD_MAX) {
+      this.#shown = Math.max(this.#shown, all.length - index + SHOWN_FIRST);
+    }
   }
 
   /** While scrolled up, what arrives below widens the window instead of pushing it on. */
@@ -143,12 +182,13 @@ export class Messages {
     }
     const { thread } = this.app;
     if (scrollTop < TOP_PX && thread) this.#more(thread);
+    if (thread && thread.headN > thread.readN) this.app.update();
   }
 
   /** An opened chat shows at least a screenful; a page that was asked for in vain is asked again. */
   #fill(thread, total) {
     const short = this.scroller.scrollHeight <= this.scroller.clientHeight + TOP_PX / 2;
-    const wanted = total < SHOWN_FIRST ? short : this.scroller.scrollTop < TOP_PX;
+    const wanted = this.#awaitsLine(thread) || (total < SHOWN_FIRST ? short : this.scroller.scrollTop < TOP_PX);
     if (!thread.tl.start && wanted) this.#more(thread);
   }
 
