@@ -26,12 +26,36 @@ export function typists(state, id) {
   return Object.keys(state.typing[id] ?? {}).filter((uid) => uid !== state.me?.uid);
 }
 
+/** What happened in a group, as a sentence. */
+export function happening(state, row) {
+  const who = (uid) => personName(state, uid);
+  const self = (uid) => uid === state.me.uid;
+  const by = who(row.by);
+  if (row.e === 'thread') {
+    if (row.deleted) return `${by} deleted the group`;
+    if (row.seq === 1) return `${by} created the group “${row.name}”`;
+    if (row.name !== undefined) return `${by} renamed the group to “${row.name}”`;
+    return row.about ? `${by} changed the description to “${row.about}”` : `${by} changed the group’s details`;
+  }
+  const user = self(row.user) ? 'you' : who(row.user);
+  switch (row.act) {
+    case 'add': return `${by} added ${user}`;
+    case 'join': return `${who(row.user)} joined`;
+    case 'leave': return `${who(row.user)} left`;
+    case 'remove': return `${by} removed ${user}`;
+    default: return `${by} made ${user} ${{ owner: 'the owner', admin: 'an admin', member: 'a member' }[row.role]}`;
+  }
+}
+
 /** The thread's newest thing to show in the list: a waiting message or the newest message. */
 export function preview(state, thread) {
   const waiting = state.outbox.findLast((entry) => entry.thread === thread.id);
   if (waiting) return { own: true, text: waiting.text, tick: entryTick(waiting), ts: waiting.at };
   const last = thread.last;
-  if (!last) return { text: '', ts: thread.ts };
+  if (!last) {
+    const row = thread.tl.rows.findLast(({ e }) => e !== 'msg');
+    return { text: row ? happening(state, row) : 'No messages yet', ts: thread.ts };
+  }
   const own = last.from === state.me.uid;
   const gone = last.deleted === true;
   const author = thread.kind === 'group' && !own ? personName(state, last.from) : '';

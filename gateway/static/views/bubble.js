@@ -1,6 +1,6 @@
 // One item of a conversation as DOM: a day, the unread line, a happening, a message.
 
-import { personName } from '../store/select.js';
+import { happening, personName } from '../store/select.js';
 import { avatar } from '../ui/avatar.js';
 import { explain } from '../ui/dialog.js';
 import { h } from '../ui/dom.js';
@@ -14,7 +14,7 @@ import { tickNode } from './rows.js';
 export function signature(state, thread, item, now) {
   if (item.type === 'day') return dayLabel(item.ts, now);
   if (item.type === 'unread') return '';
-  if (item.type === 'system') return systemText(state, item.row);
+  if (item.type === 'system') return happening(state, item.row);
   const { row, tick, first, reacts, quote, entry } = item;
   return JSON.stringify([
     row.seq, row.edited, row.deleted, tick, first, reacts, quote, entry?.state,
@@ -26,29 +26,8 @@ export function signature(state, thread, item, now) {
 export function renderItem(state, thread, item, now, on) {
   if (item.type === 'day') return h('li', { class: 'day' }, h('span', { text: dayLabel(item.ts, now) }));
   if (item.type === 'unread') return h('li', { class: 'day unread-line' }, h('span', { text: 'Unread messages' }));
-  if (item.type === 'system') return h('li', { class: 'system' }, h('span', { text: systemText(state, item.row) }));
+  if (item.type === 'system') return h('li', { class: 'system' }, h('span', { text: happening(state, item.row) }));
   return message(state, thread, item, on);
-}
-
-/** What happened in a group, as a sentence. */
-export function systemText(state, row) {
-  const who = (uid) => personName(state, uid);
-  const self = (uid) => uid === state.me.uid;
-  const by = who(row.by);
-  if (row.e === 'thread') {
-    if (row.deleted) return `${by} deleted the group`;
-    if (row.seq === 1) return `${by} created the group “${row.name}”`;
-    if (row.name !== undefined) return `${by} renamed the group to “${row.name}”`;
-    return row.about ? `${by} changed the description to “${row.about}”` : `${by} changed the group’s details`;
-  }
-  const user = self(row.user) ? 'you' : who(row.user);
-  switch (row.act) {
-    case 'add': return `${by} added ${user}`;
-    case 'join': return `${who(row.user)} joined`;
-    case 'leave': return `${who(row.user)} left`;
-    case 'remove': return `${by} removed ${user}`;
-    default: return `${by} made ${user} ${{ owner: 'the owner', admin: 'an admin', member: 'a member' }[row.role]}`;
-  }
 }
 
 function message(state, thread, item, on) {
@@ -70,7 +49,7 @@ function message(state, thread, item, on) {
         h('time', { datetime: new Date(item.ts).toISOString(), title: new Date(item.ts).toLocaleString(), text: clock(item.ts) }),
         tickNode(item.tick)),
       item.reacts?.length ? reactions(state, item, on) : null,
-      entry ? null : moreButton(() => on.menu(item, node.querySelector('.more')))),
+      entry || row.deleted ? null : moreButton(() => on.menu(item, node.querySelector('.more')))),
     ...(entry?.state === 'failed' ? [failedNote(entry, () => on.failed(item, node))] : []),
   );
   return node;
@@ -80,7 +59,7 @@ function body(row) {
   if (row.deleted) {
     return h('span', { class: 'text gone' }, icon('block'), h('span', { text: 'This message was deleted' }));
   }
-  return h('span', { class: `text${isJumbo(row.text) ? ' jumbo' : ''}`, dir: 'auto' }, textNodes(row.text));
+  return h('span', { class: `text${isJumbo(row.text) ? ' jumbo' : ''}` }, textNodes(row.text));
 }
 
 function moreButton(click) {

@@ -26,9 +26,9 @@ export class Login {
       name: 'username', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false',
       minlength: 3, maxlength: 32, pattern: '[A-Za-z0-9_.]+',
       title: 'Letters, digits, dot and underscore',
-    });
+    }, 'At least 3 letters, digits, dots or underscores');
     this.name = field('Your name', { name: 'name', autocomplete: 'name', maxlength: 64 });
-    this.pass = field('Password', { name: 'password', type: 'password', minlength: 8, maxlength: 256 });
+    this.pass = field('Password', { name: 'password', type: 'password', minlength: 8, maxlength: 256 }, 'At least 8 characters');
     this.title = h('h1', {});
     this.message = h('p', { class: 'form-error', role: 'alert' });
     this.submit = h('button', { class: 'button primary wide-button' });
@@ -57,6 +57,7 @@ export class Login {
     this.submit.textContent = creating ? 'Create account' : 'Log in';
     this.swap.textContent = creating ? 'I have an account' : 'Create an account';
     this.name.node.hidden = !creating;
+    for (const { node } of [this.user, this.pass]) node.lastElementChild.hidden = !creating;
     this.name.input.required = creating;
     this.pass.input.autocomplete = creating ? 'new-password' : 'current-password';
     this.message.textContent = '';
