@@ -81,13 +81,14 @@ export function complain(text) {
   else toast(text);
 }
 
-/** Carry something out and say so if it fails. → whether it succeeded */
-export async function attempt(work) {
+/** Carry something out and say so if it fails, in `words` of one's own for a code. → whether it
+ *  succeeded */
+export async function attempt(work, words = {}) {
   try {
     await work();
     return true;
   } catch (error) {
-    complain(explain(error));
+    complain(words[error.code] ?? explain(error));
     return false;
   }
 }

@@ -7,15 +7,37 @@ import { icon } from './icons.js';
 
 const MARGIN = 8;
 
+/** Between pressing a pointer and its click, and the anchor whose popup that closed: the click does
+ *  not open it again. */
+let pressing = false;
+let dismissed = null;
+
+function press(on) {
+  pressing = on;
+  dismissed = null;
+}
+
+addEventListener('pointerdown', () => press(true), { capture: true });
+addEventListener('keydown', () => press(false), { capture: true });
+addEventListener('click', () => press(false));
+
 /** Show `node` at `anchor` (an element or {x, y}). → close() */
 function show(node, anchor) {
+  if (anchor === dismissed) return () => {};
+  let chosen = false;
   const before = document.activeElement;
   const giveBack = rememberFocus();
   node.popover = 'auto';
   document.body.append(node);
   node.showPopover();
   place(node, anchor);
-  const close = () => node.isConnected && node.hidePopover();
+  const close = () => {
+    chosen = true;
+    if (node.isConnected) node.hidePopover();
+  };
+  node.addEventListener('beforetoggle', (event) => {
+    if (event.newState === 'closed' && pressing && !chosen) dismissed = anchor;
+  });
   node.addEventListener('toggle', (event) => {
     if (event.newState !== 'closed') return;
     const inside = node.contains(document.activeElement) || document.activeElement === document.body;

@@ -16,6 +16,15 @@ import { Sidebar } from './sidebar.js';
 
 const MINUTE_MS = 60_000;
 
+/** The chat an address names; one that is not well formed names none. */
+function idOf(hash) {
+  try {
+    return decodeURIComponent(hash.slice(2));
+  } catch {
+    return '';
+  }
+}
+
 export class App {
   #scheduled = false;
   #screen = null;
@@ -150,7 +159,7 @@ export class App {
   }
 
   #route() {
-    const id = decodeURIComponent(location.hash.slice(2));
+    const id = idOf(location.hash);
     if (id === (this.ui.open ?? '')) return;
     if (id) this.open(id);
     else this.close();

@@ -198,6 +198,8 @@ export class Composer {
   }
 
   #openEmoji() {
+    // The focus goes back to where the emoji go.
+    if (!matchMedia('(pointer: coarse)').matches) this.focus();
     openEmoji(this.emoji, (emoji) => {
       this.input.setRangeText(emoji, this.input.selectionStart, this.input.selectionEnd, 'end');
       this.#changed();

@@ -161,9 +161,9 @@ export class Conversation {
     return {
       menu: (item, anchor) => this.#menu(item, anchor),
       react: (item, emoji, on) => attempt(() => react(app.client, this.#id, item.seq, emoji, on)),
-      quote: async (seq) => {
+      quote: (seq) => attempt(async () => {
         if (!(await this.messages.reveal(seq))) toast('That message is not here any more.');
-      },
+      }),
       failed: (item, anchor) => this.#failed(item, anchor),
       seen: (seq) => app.client.receipts.seen(this.#id, seq),
       leave: () => this.composer.focus(),

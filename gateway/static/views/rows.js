@@ -77,10 +77,14 @@ export function renderChatRow(row, old, { onOpen, onMenu }) {
         onMenu(node.dataset.id, event.clientX ? { x: event.clientX, y: event.clientY } : node);
       },
     },
-  }));
+  }), h('button', {
+    type: 'button', class: 'row-more', tabindex: '-1', title: 'More',
+    on: { click: (event) => onMenu(node.dataset.id, event.currentTarget) },
+  }, icon('chevron')));
   node.dataset.id = row.id;
   const button = node.firstElementChild;
   attr(button, 'aria-current', row.open ? 'true' : null);
+  attr(node.lastElementChild, 'aria-label', `More for ${row.title}`);
   const label = row.unread ? `${row.unread} unread` : null;
   button.replaceChildren(
     avatar(row.avatarId, row.title, { group: row.group, on: row.online }),

@@ -159,7 +159,7 @@ export class Settings {
     const act = () => attempt(async () => {
       await changePassword(this.app.client, old.value, fresh.value, keep.checked);
       toast('Your password was changed.');
-    });
+    }, { bad_credentials: 'The current password is wrong.' });
     openDialog('Change password',
       h('div', { class: 'stack' }, old, fresh, h('label', { class: 'check' }, keep, h('span', { text: 'Keep my other devices logged in' }))),
       [{ label: 'Cancel' }, { label: 'Change', act, kind: 'primary' }]);
