@@ -1,4 +1,4 @@
-"""The focus is never lost, Esc closes what it is in, and what goes wrong is told where one looks."""
+"""The focus is never lost, Esc closes what it is in, what goes wrong is told where one looks."""
 
 from __future__ import annotations
 

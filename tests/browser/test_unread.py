@@ -62,8 +62,8 @@ def test_the_badge_shrinks_as_far_as_one_reads(person: NewPerson) -> None:
     expect(ann.page.locator(".unread-line")).to_be_in_viewport()
     expect(ann.row("Old Pal").locator(".badge")).not_to_have_text("60")
     assert 30 < unread(ann) < 60
-    ann.page.locator(".messages-scroll").evaluate("(e) => { e.scrollTop += 600; }")
     before = unread(ann)
+    ann.page.locator(".messages-scroll").evaluate("(e) => { e.scrollTop += 600; }")
     expect(ann.row("Old Pal").locator(".badge")).not_to_have_text(str(before))
     ann.page.get_by_role("button", name="To the newest message").click()
     expect(ann.row("Old Pal").locator(".badge")).to_have_count(0)
