@@ -110,7 +110,7 @@ export class Info {
     const edit = (key, title, max, optional) => manages && (() => askText(title, {
       label: title, value: thread[key] ?? '', max, optional, save: (text) => updateGroup(client, thread.id, { [key]: text }),
     }));
-    const size = thread.members?.length ?? 0;
+    const size = thread.removed ? 0 : thread.members?.length ?? 0;
     return [
       h('div', { class: 'portrait' }, avatar(thread.id, thread.name, { group: true, size: 'l' }),
         h('p', { class: 'portrait-name', text: thread.name }),
@@ -120,7 +120,7 @@ export class Info {
       section(null, ...this.#common(thread)),
       thread.removed ? null : section(size ? count(size, 'member') : 'Members',
         manages ? actionRow('addPerson', 'Add members', () => this.#add(thread)) : null, this.members),
-      section(null, this.#item(leaveItem(this.app, thread))),
+      thread.removed ? null : section(null, this.#item(leaveItem(this.app, thread))),
     ].filter(Boolean);
   }
 
