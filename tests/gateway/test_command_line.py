@@ -95,6 +95,17 @@ def test_data_that_is_no_directory_is_named(
     assert capsys.readouterr().err == f"coppice: {file}: File exists\n"
 
 
+def test_a_python_without_what_is_needed_is_told_what_to_do() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", "-E", str(ROOT / "run.py"), "chat"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("coppice: No module named 'trio'; ")
+    assert "make run" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 # -------------------------------------------------------------------------- backup and migrate
 
 
