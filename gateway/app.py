@@ -44,6 +44,7 @@ from gateway.metrics import Metrics
 from gateway.ops import Ops
 from gateway.ops_backend import Backend
 from gateway.pages import load_pages
+from gateway.proxies import network
 from gateway.server import Server, ServerSettings
 from gateway.transport import WebSocketTransport
 from gateway.wire import codec
@@ -197,6 +198,7 @@ def make_server(settings: Settings, system: ActorSystem, metrics: Metrics) -> Se
             sockets=limits.sockets,
             sockets_per_address=limits.sockets_per_address,
             allowed_origins=settings.origins,
+            proxies=tuple(map(network, settings.proxies)),
         ),
         on_websocket,
         load_pages().handle,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from gateway.proxies import network
 from gateway.wire.limits import AUTH_MS, HB_MS, LIMIT_NAMES, OFFLINE_MS, Limits, problems
 
 ENVIRONMENT_PREFIX: Final = "COPPICE_"
@@ -51,6 +52,8 @@ class Settings:
     node: str = "n1"
     origins: tuple[str, ...] = ()
     """Pages of other sites that may open a WebSocket; `*` for all."""
+    proxies: tuple[str, ...] = ()
+    """Addresses and networks whose `X-Forwarded-For` is believed."""
     hb_ms: int = HB_MS
     offline_ms: int = OFFLINE_MS
     auth_ms: int = AUTH_MS
@@ -181,6 +184,16 @@ def _origins(value: Any) -> tuple[str, ...]:
     return origins
 
 
+def _proxies(value: Any) -> tuple[str, ...]:
+    proxies = _words(value)
+    for proxy in proxies:
+        try:
+            network(proxy)
+        except ValueError:
+            raise _Bad(f"{proxy!r} is neither an address nor a network") from None
+    return proxies
+
+
 @dataclass(frozen=True, slots=True)
 class _Setting:
     """One setting: how its value is read, and how --help shows it (limits have no flag)."""
@@ -207,6 +220,7 @@ _TABLE: Final[Mapping[str, _Setting]] = {
     "lab": _Setting(_switch, "1|0", "let the ops port kill parts of the server (0)"),
     "node": _Setting(_text(r"[A-Za-z0-9_.-]{1,64}", "a short name"), "NAME", "this node (n1)"),
     "origins": _Setting(_origins, "ORIGINS", "other sites whose pages may connect (none)"),
+    "proxies": _Setting(_proxies, "ADDRESS", "proxies that say whom they speak for (none)"),
     "hb_ms": _Setting(_PERIOD, "MS", f"how often clients send a heartbeat ({HB_MS})"),
     "offline_ms": _Setting(_PERIOD, "MS", f"silence that counts as offline ({OFFLINE_MS})"),
     "auth_ms": _Setting(_PERIOD, "MS", f"time to authenticate ({AUTH_MS})"),
@@ -355,7 +369,7 @@ def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             parser.add_argument(
                 flag, metavar=setting.metavar, help=setting.help, nargs="?", const="1"
             )
-        elif name in ("sql", "origins"):
+        elif name in ("sql", "origins", "proxies"):
             parser.add_argument(flag, metavar=setting.metavar, help=setting.help, nargs="+")
         else:
             parser.add_argument(flag, metavar=setting.metavar, help=setting.help)

@@ -31,6 +31,7 @@ from gateway.exchange import (
     wants_websocket,
 )
 from gateway.handshake import Accepted, shake_hands
+from gateway.proxies import Network, client_address
 from gateway.sockets import SocketStream, accepted, listen, raise_open_files
 from gateway.transport import Traffic, WebSocketTransport
 from gateway.wire import SUBPROTOCOL_JSON, codec
@@ -61,7 +62,7 @@ logger = structlog.get_logger("gateway")
 class ServerSettings:
     """Where to listen and how much to take. `undecided`: connections on which HTTP is spoken;
     above it the oldest goes, most likely one kept alive. `allowed_origins`: pages of other sites
-    that may connect, `*` for all."""
+    that may connect, `*` for all. `proxies`: peers whose word on whom they speak for is taken."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -70,6 +71,7 @@ class ServerSettings:
     sockets: int = 20_000
     sockets_per_address: int = 5_000
     allowed_origins: Collection[str] = ()
+    proxies: Sequence[Network] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +206,20 @@ class Server:
 
     async def _decide(self, stream: SocketStream) -> WebSocketTransport | None:
         """Speak HTTP until the peer leaves or has become a WebSocket."""
+        address = stream.peer_address
+
+        def judge(request: Request) -> Accepted | Response | None:
+            nonlocal address
+            forwarded_for = request.headers.get("x-forwarded-for", "")
+            address = client_address(stream.peer_address, forwarded_for, self.settings.proxies)
+            return self._judge(request)
+
         with trio.CancelScope() as scope:
             self._undecided[scope] = None
             if len(self._undecided) > self.settings.undecided:
                 self._drop_oldest()
             try:
-                upgraded = await serve_requests(stream, self._on_http, self._judge)
+                upgraded = await serve_requests(stream, self._on_http, judge)
                 if upgraded is None:
                     return None
                 handshake, received = upgraded
@@ -218,7 +228,7 @@ class Server:
                 return WebSocketTransport(
                     stream,
                     frame_bytes_max=self.settings.frame_bytes,
-                    peer_address=stream.peer_address,
+                    peer_address=address,
                     subprotocol=handshake.subprotocol,
                     received=received,
                     traffic=self.traffic,

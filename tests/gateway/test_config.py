@@ -138,6 +138,7 @@ def test_ops_addresses(value: str, expected: tuple[str, int] | None) -> None:
         (["--ops", "h:99999"], {}, "--ops: 'h:99999' is not HOST:PORT, nor 'off'"),
         (["--host", ""], {}, "--host: '' is not a host"),
         (["--node", "a b"], {}, "--node: 'a b' is not a short name"),
+        (["--proxies", "1.2.3.4", "x"], {}, "--proxies: 'x' is neither an address nor a network"),
         (["--origins", "app"], {}, "--origins: 'app' is not an origin such as"),
         (["--hb-ms", "5"], {}, "--hb-ms: 5 is not between 10 and"),
         ([], {"COPPICE_LIMIT_SENDS": "1"}, "COPPICE_LIMIT_SENDS: no such setting"),

@@ -16,6 +16,7 @@ from websockets.typing import Subprotocol
 
 from gateway import server as server_module
 from gateway.exchange import Request, Response, serve_requests
+from gateway.proxies import network
 from gateway.server import Server, ServerSettings
 from gateway.sockets import SocketStream, host_of, listen, raise_open_files
 from gateway.transport import Closed, WebSocketTransport
@@ -273,6 +274,18 @@ async def test_one_address_cannot_take_every_socket() -> None:
         await second.next()
         assert (await second.next_close())[0] == 4013
         for peer in (first, second):
+            await peer.stream.aclose()
+
+
+async def test_clients_of_a_proxy_are_of_the_addresses_that_it_names() -> None:
+    proxies = (network("127.0.0.0/8"),)
+    async with serving(sockets_per_address=1, proxies=proxies) as server:
+        clients = (b"192.0.2.1", b"192.0.2.2", b"192.0.2.1")
+        peers = [await shake(server, b"X-Forwarded-For: %b\r\n" % client) for client in clients]
+        await peers[2].next()
+        assert (await peers[2].next_close())[0] == 4013
+        assert (server.statistics().websockets, server.statistics().addresses) == (2, 2)
+        for peer in peers:
             await peer.stream.aclose()
 
 
