@@ -206,6 +206,13 @@ def test_settings_work_under_the_names_in_the_table() -> None:
         assert given != getattr(load_settings([], {}), key)
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_metrics_exist(name: str, server: Server) -> None:
+    exposed = server.look("/metrics").decode()
+    for metric in re.findall(r"`(coppice_\w+)`", text_of(name)):
+        assert f"\n{metric} " in exposed
+
+
 # -------------------------------------------------------------------------- paths and links
 
 
