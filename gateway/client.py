@@ -215,8 +215,10 @@ class Client(Verbs):
             if self._link is not None and not isinstance(error, trio.Cancelled):
                 await self._link.hang_up()
         finally:
-            self._finish(self._end)
+            unsaved = self._finish(self._end)
             await self._leave(error)
+        if unsaved is not None and error is None:
+            raise unsaved
 
     async def _leave(self, error: BaseException | None) -> None:
         """Close our nursery. Only what the loop itself must see passes through it, so that an
@@ -227,12 +229,18 @@ class Client(Verbs):
         else:
             await self._manager.__aexit__(type(error), error, error.__traceback__)
 
-    def _finish(self, end: ClientError) -> None:
-        """Nothing comes after this: waiting requests fail, `events()` ends."""
+    def _finish(self, end: ClientError) -> ClientError | None:
+        """Nothing comes after this: waiting requests fail, `events()` ends. Returns what kept the
+        state from being saved, which must not keep anything from being closed."""
         self._end = self._end or end
-        self._save()
+        unsaved: ClientError | None = None
+        try:
+            self._save()
+        except ClientError as error:
+            unsaved = error
         self._feed.end(None if self._stopping else self._end)
         self._changed.unpark_all()
+        return unsaved
 
     async def _run(self) -> None:
         """Open link after link, as the way each one ended advises."""
@@ -438,8 +446,13 @@ class Client(Verbs):
         self._feed.restore(state)
 
     def _save(self) -> None:
-        if self._options.state_path is not None:
+        """Raises ClientError when the file cannot be written."""
+        path = self._options.state_path
+        if path is not None:
             state = self._feed.state(self.token)
             if state != self._saved:
-                save_state(self._options.state_path, state)
+                try:
+                    save_state(path, state)
+                except OSError as error:
+                    raise ClientError(f"{path}: {error.strerror}") from error
                 self._saved = state

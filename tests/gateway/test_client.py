@@ -197,6 +197,29 @@ async def test_a_client_restarted_with_its_state_goes_on_where_it_was(
     assert len(server.asked("login")) == 1
 
 
+async def test_a_state_that_cannot_be_kept_is_told_and_everything_is_closed(
+    server: FakeServer, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    state = tmp_path / "folder" / "state.json"
+
+    async def lose_the_folder() -> None:
+        async with logged_in(server, state_path=str(state)) as client:
+            await server.post("t")
+            await take(client, 1)
+            state.unlink()
+            state.parent.rmdir()
+
+    with pytest.raises(ClientError, match=r"state\.json: No such file"):
+        await lose_the_folder()  # at the login, for there is no folder yet
+    state.parent.mkdir()
+    with pytest.raises(ClientError, match=r"state\.json: No such file"):
+        await lose_the_folder()
+    assert not state.parent.exists()
+    with pytest.raises(ZeroDivisionError):
+        async with connected(server, state_path=str(state)):
+            raise ZeroDivisionError
+
+
 async def test_an_event_whose_handling_failed_comes_again_after_the_restart(
     server: FakeServer, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
