@@ -435,12 +435,12 @@ class Client(Verbs):
     # ------------------------------------------------------------------------------ saved state
 
     def _load(self) -> None:
-        """Raises ClientError for a file that is not ours."""
+        """Raises ClientError for a file that is not ours, or cannot be read."""
         if self._options.state_path is None:
             return
         try:
             state = load_state(self._options.state_path)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, OSError) as error:
             raise ClientError(f"{self._options.state_path}: {error}") from error
         self.token = state.token
         self._feed.restore(state)

@@ -211,6 +211,8 @@ async def test_a_state_that_cannot_be_kept_is_told_and_everything_is_closed(
 
     with pytest.raises(ClientError, match=r"state\.json: No such file"):
         await lose_the_folder()  # at the login, for there is no folder yet
+    with pytest.raises(ClientError, match="Is a directory"):
+        await connect("ws://127.0.0.1:1/ws", state_path=str(tmp_path)).__aenter__()
     state.parent.mkdir()
     with pytest.raises(ClientError, match=r"state\.json: No such file"):
         await lose_the_folder()
