@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import structlog
@@ -14,12 +16,16 @@ from gateway.config import Settings, SettingsError, load_settings
 from gateway.failures import in_one_line
 from persistence.errors import StoreError
 
-EXIT_DEADLINE_S = 9.5
-"""After SIGTERM the process is gone within ten seconds, whatever still hangs."""
+EXIT_DEADLINE_S = 9.0
+"""After a signal: how long goodbyes and the end of the tree may take."""
+LAST_RESORT_S = 9.7
+"""By then the process ends, also if a write to the disk does not return. What was acknowledged is
+on disk, and nothing that waits still has been."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT: 0 after a drain, 1 if the tree gave up, 2 if not started."""
+    """Serve until SIGTERM or SIGINT: 0 after a drain, 1 if the tree gave up or the drain had to be
+    cut short, 2 if not started."""
     try:
         settings = load_settings(argv)
     except SettingsError as error:
@@ -37,17 +43,29 @@ async def serve(settings: Settings) -> int:
     """Serve until a signal or the end of the tree. Signals that come later change nothing: the
     drain has a deadline of its own, and interrupting it would lose its exit status."""
     told = trio.Event()
+    last_resort = threading.Timer(LAST_RESORT_S, _force_exit)
+    last_resort.daemon = True
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
         async def listen() -> None:
             async for _ in signals:
+                if not told.is_set():
+                    last_resort.start()
                 told.set()
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(listen)
-            status = await _serve_until(told, settings)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                status = await _serve_until(told, settings)
+                nursery.cancel_scope.cancel()
+        finally:
+            last_resort.cancel()
     return status
+
+
+def _force_exit() -> None:
+    structlog.get_logger("app").error("exit_forced", after_s=LAST_RESORT_S)
+    os._exit(1)
 
 
 async def _serve_until(told: trio.Event, settings: Settings) -> int:

@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from gateway import serving
 from gateway.cli import BROKEN_PIPE, main
@@ -42,12 +45,14 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(serving, "configure_logs", lambda: None)
 
 
-def start(data: Path) -> subprocess.Popen[str]:
-    """A server process on a free port."""
-    command = [sys.executable, str(ROOT / "run.py"), "serve", "--port", "0", "--data", str(data)]
+def start(data: Path, before: str = "pass") -> subprocess.Popen[str]:
+    """A server process on a free port, which does as `before` says first."""
+    code = f"import sys; from gateway import cli, serving; {before}; sys.exit(cli.main())"
+    arguments = ["serve", "--port", "0", "--data", str(data), "--ops", "off"]
     return subprocess.Popen(
-        [*command, "--ops", "off"], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------- errors
@@ -256,3 +261,23 @@ def test_a_second_signal_does_not_break_the_drain(tmp_path: Path) -> None:
             process.wait(0.2)
     assert process.wait(10) == 0
     process.communicate()
+
+
+def test_a_write_that_does_not_return_does_not_keep_the_process(tmp_path: Path) -> None:
+    process = start(tmp_path / "data", "serving.EXIT_DEADLINE_S, serving.LAST_RESORT_S = 0.1, 0.2")
+    assert process.stdout is not None
+    address = process.stdout.readline().strip().removeprefix("listening on ")
+    register = json.dumps({"op": "register", "user": "alice", "pass": "correct horse"})
+    with (
+        closing(sqlite3.connect(tmp_path / "data" / DATABASE, isolation_level=None)) as shell,
+        connect(f"{address.replace('http', 'ws')}/ws", legacy=True) as client,
+    ):
+        shell.execute("BEGIN IMMEDIATE")  # nobody else can write now, and waits five seconds
+        client.recv()
+        client.send(register)
+        client.send('{"op":"hb"}')
+        client.recv()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(4) == 1
+    _, log = process.communicate()
+    assert json.loads(log.splitlines()[-1])["event"] == "exit_forced"
