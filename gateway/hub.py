@@ -42,6 +42,9 @@ LEASE_S = 15.0
 """How often the presence registry hears that this gateway is alive, at most."""
 LEASES_PER_SILENCE = 4
 """Renewals within the silence that ends a lease: some may be late."""
+STALL_SHARE = 0.25
+"""A look that comes late by this share of the silence rule: the process stood still, and what
+clients sent meanwhile waits unread."""
 DRAIN_DEADLINE_S = 8.0
 """Draining ends by then even if some sockets do not: the process must exit within ten seconds."""
 DRAIN_RETRY_MS = (500, 5000)
@@ -102,6 +105,8 @@ class Hub(Actor):
         self._silence_s = settings.offline_ms / 1000
         self._lease_s = min(LEASE_S, self._silence_s / LEASES_PER_SILENCE)
         self._lease_at_s = -math.inf
+        self._looked_at_s = 0.0
+        self._patient_until_s = -math.inf
         self._draining = False
         self._emptied = trio.Event()
         self._rates = Rates(settings.limits)
@@ -111,7 +116,8 @@ class Hub(Actor):
     def on_start(self) -> None:
         shortest_ms = min(self.settings.auth_ms, self.settings.offline_ms)
         self._slot_s = min(1.0, shortest_ms / 4000)
-        self._slot = self._slot_of(trio.current_time())
+        self._looked_at_s = trio.current_time()
+        self._slot = self._slot_of(self._looked_at_s)
         self.send_every(self._slot_s, _Second())
         for target in _DIRECTORY:
             self._find(target)
@@ -248,6 +254,9 @@ class Hub(Actor):
 
     def _second(self) -> None:
         now_s = trio.current_time()
+        if now_s - self._looked_at_s > self._slot_s + STALL_SHARE * self._silence_s:
+            self._patient_until_s = now_s + self._slot_s
+        self._looked_at_s = now_s
         current = self._slot_of(now_s)
         while self._slot < current:
             self._slot += 1
@@ -282,6 +291,7 @@ class Hub(Actor):
         else:
             due_s = connection.last_frame_s + self.settings.offline_ms / 1000
             code = CloseCode.SILENT
+        due_s = max(due_s, self._patient_until_s)
         if due_s > now_s:
             self._put(connection, due_s)
         else:

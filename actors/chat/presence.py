@@ -34,6 +34,9 @@ from actors.runtime import Actor
 from persistence.records import AccountChange, UserId
 
 TICK_S = 1.0
+STALL_SHARE = 0.25
+"""A tick that comes late by this share of the silence rule: the process stood still, and leases
+wait unread."""
 FLUSH_TICKS = 5
 """Last-seen times are written every `FLUSH_TICKS` ticks, together."""
 
@@ -67,10 +70,12 @@ class Presence(Actor):
         self._unsaved: dict[UserId, int] = {}
         self._saving = False
         self._ticks = 0
+        self._ticked_at_s = 0.0
         self._polls = 0
         self._polls_per_s = 0.0
 
     def on_start(self) -> None:
+        self._ticked_at_s = trio.current_time()
         self.send_every(TICK_S, _TICK)
 
     async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
@@ -94,12 +99,20 @@ class Presence(Actor):
             case _ if message == _TICK:
                 self._tick()
 
-    def _tick(self) -> None:
-        now_ms = self._services.wall_ms()
+    def _expire(self) -> None:
+        """End the leases that ran out, unless it was we who did not hear."""
+        now_s, now_ms = trio.current_time(), self._services.wall_ms()
         silence_s = self._services.times.gateway_silence_s
-        for uid in self._state.expire(trio.current_time(), silence_s, now_ms):
+        is_late = now_s - self._ticked_at_s > TICK_S + STALL_SHARE * silence_s
+        self._ticked_at_s = now_s
+        if is_late:
+            return
+        for uid in self._state.expire(now_s, silence_s, now_ms):
             self._unsaved[uid] = now_ms
             self._watches.pop(uid, None)
+
+    def _tick(self) -> None:
+        self._expire()
         self._polls_per_s = 0.8 * self._polls_per_s + 0.2 * self._polls / TICK_S
         self._polls = 0
         self._ticks += 1

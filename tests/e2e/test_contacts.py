@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -144,6 +145,19 @@ def test_who_keeps_talking_stays_online_however_short_the_silence(
         polls_until = time.monotonic() + 2.5  # the registry looks at its leases once a second
         while time.monotonic() < polls_until:
             assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
+
+
+def test_a_server_that_stood_still_hears_who_talked_meanwhile(
+    special: Callable[..., Server],
+) -> None:
+    server = special(COPPICE_OFFLINE_MS="1500", COPPICE_HB_MS="200")
+    alice, bob = server.user(), server.user()
+    with Beating(alice, bob):
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # longer than the silence that it would mistake this for
+        server.process.send_signal(signal.SIGCONT)
+        assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
+        assert bob.ok("session.list")
 
 
 def mute(server: Server, **request: object) -> socket.socket:
