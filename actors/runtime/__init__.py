@@ -35,9 +35,9 @@ from actors.runtime.futures import Future as Future
 from actors.runtime.futures import ReplySlot as ReplySlot
 from actors.runtime.links import MonitorRef as MonitorRef
 from actors.runtime.mailbox import Overflow as Overflow
+from actors.runtime.names import NameUp as NameUp
 from actors.runtime.ref import ActorStatistics as ActorStatistics
 from actors.runtime.ref import Ref as Ref
-from actors.runtime.registry import NameUp as NameUp
 from actors.runtime.signals import Down as Down
 from actors.runtime.signals import Exit as Exit
 from actors.runtime.system import ActorSystem as ActorSystem

@@ -28,8 +28,8 @@ from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, NoSystem, St
 from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash
 from actors.runtime.links import LinkTable, MonitorRef
 from actors.runtime.mailbox import Ask
+from actors.runtime.names import Names, NameUp
 from actors.runtime.ref import Ref
-from actors.runtime.registry import NameUp, Registry
 from actors.runtime.signals import Down
 from actors.runtime.tasks import UNWIND_S, acting
 from actors.runtime.timers import Timers
@@ -92,14 +92,14 @@ class ActorSystem:
         self.events = EventStream()
         self.late_replies = 0
         self.dead_letters = 0
-        self._registry = Registry()
+        self._names = Names()
         self._cells: dict[int, Cell] = {}
         self._ids = count(1)
         self._starting: dict[int, Callable[[ExitReason | None], None]] = {}
         self._signals: deque[tuple[Cell, ExitReason, Ref]] = deque()
         self._is_signalling = False
         self._is_closed = False
-        self.names: Mapping[str, Ref] = self._registry.names
+        self.names: Mapping[str, Ref] = self._names.names
 
     # ------------------------------------------------------------------ starting
 
@@ -122,13 +122,13 @@ class ActorSystem:
         if self._is_closed:
             raise NoSystem("the actor system has ended")
         self._check_free(name)
-        incarnation = 1 if name is None else self._registry.next_incarnation(name)
+        incarnation = 1 if name is None else self._names.next_incarnation(name)
         cell = Cell(self, actor, ActorId(next(self._ids)), name, incarnation, supervisor)
         self._construct(cell, actor, args, kwargs)
         ref = cell.ref
         self._cells[ref.id] = cell
         if name is not None:
-            self._registry.bind(name, ref)
+            self._names.bind(name, ref)
         if actor.pykka_registry:
             pykka.ActorRegistry.register(ref)
         if monitor_by is not None:
@@ -139,8 +139,8 @@ class ActorSystem:
         return ref
 
     def _check_free(self, name: str | None) -> None:
-        if name is not None and name in self._registry.names:
-            raise AlreadyStarted(self._registry.names[name])
+        if name is not None and name in self._names.names:
+            raise AlreadyStarted(self._names.names[name])
 
     def _construct(
         self, cell: Cell, actor: type[Actor], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -203,22 +203,22 @@ class ActorSystem:
     def whereis(self, name: str) -> Ref | None:
         """The living actor of this name, ready or still starting: messages to it wait until it is.
         See `is_ready`, `watch_name`."""
-        return self._registry.names.get(name)
+        return self._names.names.get(name)
 
     def watch_name(self, name: str, watcher: Ref) -> None:
         """Send `watcher` a `NameUp` when an actor of this name is ready; at once if one is."""
         if watcher.is_alive():
-            ref = self._registry.watch(name, watcher)
+            ref = self._names.watch(name, watcher)
             if ref is not None:
                 watcher.deliver_control(NameUp(name, ref))
 
     def unwatch_name(self, name: str, watcher: Ref) -> None:
         """Watch no more. A `NameUp` may be in the watcher's mailbox already."""
-        self._registry.unwatch(name, watcher)
+        self._names.unwatch(name, watcher)
 
     def is_ready(self, name: str) -> bool:
         """Whether an actor of this name lives and is past its `on_start`."""
-        return self._registry.is_ready(name)
+        return self._names.is_ready(name)
 
     async def wait_name(self, name: str, timeout_s: float) -> Ref:
         """The actor of this name, once it is ready; for code that is no actor. Raises
@@ -227,13 +227,13 @@ class ActorSystem:
             while True:
                 up = trio.Event()
                 told: Callable[[Ref], None] = lambda _ref, up=up: up.set()  # type: ignore[misc]  # noqa: E731
-                ref = self._registry.watch(name, told)
+                ref = self._names.watch(name, told)
                 if ref is not None:
                     return ref
                 try:
                     await up.wait()
                 finally:
-                    self._registry.unwatch(name, told)
+                    self._names.unwatch(name, told)
         raise DeadlineExceeded(f"{name} was not ready within {timeout_s} s")
 
     def monitor(self, watcher: Ref, watched: Ref) -> MonitorRef:
@@ -275,7 +275,7 @@ class ActorSystem:
         if self.events.is_heard:
             self.events.emit(Started(*self._origin(ref)))
         if ref.name is not None:
-            for watcher in self._registry.ready(ref.name):
+            for watcher in self._names.ready(ref.name):
                 if isinstance(watcher, Ref):
                     watcher.deliver_control(NameUp(ref.name, ref))
                 else:
@@ -286,7 +286,7 @@ class ActorSystem:
     def release(self, cell: Cell) -> None:
         """The dead actor's name is free from here on."""
         if self._cells.pop(cell.ref.id, None) is not None:
-            self._registry.release(cell.ref)
+            self._names.release(cell.ref)
             if cell.ref.actor_class.pykka_registry:
                 pykka.ActorRegistry.unregister(cell.ref)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.runtime import KILL, ActorSystem, DeadlineExceeded, NameUp, registry
+from actors.runtime import KILL, ActorSystem, DeadlineExceeded, NameUp, names
 from tests.actors.runtime.support import Puppet, puppet, settle
 
 
@@ -59,9 +59,9 @@ async def test_watches_are_forgotten_with_their_watcher(system: ActorSystem) -> 
         system.watch_name(name, watcher.ref)
     system.watch_name("a", keeps.ref)
     watcher.ref.exit(KILL)
-    assert len(system._registry) == 1
+    assert len(system._names) == 1
     system.watch_name("d", watcher.ref)
-    assert len(system._registry) == 1, "the dead watch nothing"
+    assert len(system._names) == 1, "the dead watch nothing"
 
 
 async def test_waiting_for_a_name(system: ActorSystem) -> None:
@@ -80,19 +80,19 @@ async def test_waiting_for_a_name(system: ActorSystem) -> None:
         gate.set()
     assert found == [ref, ref]
     assert await system.wait_name("n", 1.0) is ref
-    assert len(system._registry) == 0
+    assert len(system._names) == 0
 
 
 async def test_waiting_for_a_name_ends_at_its_deadline(system: ActorSystem) -> None:
     with pytest.raises(DeadlineExceeded, match="n was not ready"):
         await system.wait_name("n", 3.0)
-    assert len(system._registry) == 0
+    assert len(system._names) == 0
 
 
 async def test_lives_are_counted_for_a_bounded_number_of_names(
     system: ActorSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "INCARNATIONS_MAX", 3)
+    monkeypatch.setattr(names, "INCARNATIONS_MAX", 3)
     for name in "abcd":
         system.spawn(Puppet, name=name).exit(KILL)
     lives = {name: system.spawn(Puppet, name=name).incarnation for name in "abcd"}

@@ -28,7 +28,7 @@ class NameUp:
 Watcher = Ref | Callable[[Ref], None]
 
 
-class Registry:
+class Names:
     """Names of one system. `names` holds the living."""
 
     def __init__(self) -> None:
