@@ -1,7 +1,7 @@
 """How actors live: spawn, send, ask, watch, end. Knows nothing of chat.
 
 Read `exits` and `links` for the rules, `actor` for what a subclass writes, `cell` and `turns` for a
-life, `dispatcher` and `system` for the loop that runs them.
+life, `dispatcher` and `system` for the loop that runs them. `inspection` looks into a living actor.
 """
 
 from actors.runtime.actor import Actor as Actor
@@ -9,6 +9,7 @@ from actors.runtime.address import ActorId as ActorId
 from actors.runtime.address import Address as Address
 from actors.runtime.errors import ActorDied as ActorDied
 from actors.runtime.errors import AlreadyStarted as AlreadyStarted
+from actors.runtime.errors import CallbackFailed as CallbackFailed
 from actors.runtime.errors import CallError as CallError
 from actors.runtime.errors import CallingSelf as CallingSelf
 from actors.runtime.errors import CallTimeout as CallTimeout
@@ -17,6 +18,8 @@ from actors.runtime.errors import Ignore as Ignore
 from actors.runtime.errors import MailboxFull as MailboxFull
 from actors.runtime.errors import NoSystem as NoSystem
 from actors.runtime.errors import StartFailed as StartFailed
+from actors.runtime.errors import StashFull as StashFull
+from actors.runtime.errors import Stop as Stop
 from actors.runtime.errors import WouldBlock as WouldBlock
 from actors.runtime.exits import KILL as KILL
 from actors.runtime.exits import KILLED as KILLED
@@ -38,11 +41,16 @@ from actors.runtime.mailbox import Overflow as Overflow
 from actors.runtime.names import NameUp as NameUp
 from actors.runtime.ref import ActorStatistics as ActorStatistics
 from actors.runtime.ref import Ref as Ref
+from actors.runtime.reports import CrashReport as CrashReport
+from actors.runtime.reports import StatusView as StatusView
+from actors.runtime.signals import TIMEOUT as TIMEOUT
 from actors.runtime.signals import Down as Down
 from actors.runtime.signals import Exit as Exit
+from actors.runtime.signals import Timeout as Timeout
 from actors.runtime.system import ActorSystem as ActorSystem
 from actors.runtime.system import Spawner as Spawner
 from actors.runtime.system import current_system as current_system
 from actors.runtime.system import open_system as open_system
 from actors.runtime.tasks import TaskRef as TaskRef
 from actors.runtime.timers import TimerRef as TimerRef
+from actors.runtime.timers import exit_after as exit_after

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
+import trio
 from outcome import Outcome
 
 from actors.runtime.cell import Cell
@@ -29,9 +30,12 @@ from actors.runtime.futures import Future, ReplySlot
 from actors.runtime.links import MonitorRef
 from actors.runtime.mailbox import Mailbox, Overflow
 from actors.runtime.ref import Ref
-from actors.runtime.signals import Done, Down
+from actors.runtime.reports import StatusView, redacted
+from actors.runtime.signals import TIMEOUT, Continue, Done, Down
+from actors.runtime.stash import STASH_MAX, stash_of
 from actors.runtime.tasks import TaskRef, start_owned, within
 from actors.runtime.timers import TimerRef
+from actors.runtime.watch import idle_after, timeout_at
 
 if TYPE_CHECKING:
     from actors.runtime.system import ActorSystem
@@ -55,6 +59,7 @@ class Actor(pykka.Actor):
     crash_on_ask_error: ClassVar[bool] = True
     """A handler that raises while answering crashes the actor (OTP). False: only the asker
     hears."""
+    stash_max: ClassVar[int] = STASH_MAX
     pykka_registry: ClassVar[bool] = False
     """List the actor in pykka's global registry, whose operations take linear time."""
 
@@ -128,6 +133,11 @@ class Actor(pykka.Actor):
     def is_dead(self) -> bool:
         return self._actor_cell.is_dead
 
+    def set_label(self, label: str | None) -> None:
+        """Say what this actor is doing, for people: shown in its status and crash report."""
+        if not self.is_dead:
+            self._actor_cell.more().label = label
+
     @property
     def _actor_supervisor(self) -> Ref | None:
         return self._actor_cell.supervisor
@@ -173,9 +183,16 @@ class Actor(pykka.Actor):
 
     # ------------------------------------------------------------------ time
 
-    def send_after(self, delay_s: float, message: Any) -> TimerRef:
-        """Send this actor a message later, before traffic. The timer ends with this incarnation."""
-        return self._actor_cell.system.timers.send_after(delay_s, self._actor_cell, message)
+    def send_after(self, delay_s: float, message: Any, *, to: Ref | str | None = None) -> TimerRef:
+        """Send this actor a message later, before traffic; or another, as a `cast`. The timer ends
+        with this incarnation, or with that of a `Ref`; a name is looked up when it fires."""
+        return self.send_at(trio.current_time() + delay_s, message, to=to)
+
+    def send_at(self, at_s: float, message: Any, *, to: Ref | str | None = None) -> TimerRef:
+        """The same at a point in loop time, at once if that has passed."""
+        cell = self._actor_cell
+        owner = to._cell if isinstance(to, Ref) else cell
+        return cell.system.timers.set_at(at_s, owner, _delivery(cell, to), message)
 
     def send_every(self, period_s: float, message: Any) -> TimerRef:
         """Send it again and again. Periods missed in a stall are skipped."""
@@ -186,6 +203,38 @@ class Actor(pykka.Actor):
     def cancel_timer(self, timer: TimerRef) -> float | None:
         """The seconds that were left, or None if it had fired. What has fired may be queued."""
         return timer.cancel()
+
+    def timeout_after(self, delay_s: float, message: Any = TIMEOUT) -> None:
+        """Send this actor a message if nothing else comes within the delay after the current one.
+        Any message ends it, also one that waits already; system messages do not. Zero is before
+        whatever waits (the timeout of gen_server(3)). The last call for a message counts."""
+        timeout_at(self._actor_cell, trio.current_time() + delay_s, message)
+
+    def timeout_at(self, at_s: float, message: Any = TIMEOUT) -> None:
+        """The same at a point in loop time."""
+        timeout_at(self._actor_cell, at_s, message)
+
+    def idle_after(self, idle_s: float, message: Any = TIMEOUT) -> TimerRef:
+        """Send this actor a message whenever it has handled nothing for so long, never early and
+        at most a quarter late. It costs nothing with each message."""
+        return idle_after(self._actor_cell, idle_s, message)
+
+    # ------------------------------------------------------------------ order
+
+    def continue_with(self, message: Any) -> None:
+        """Have `on_continue` called right after the current handler or hook, before anything that
+        waits. Several are called in order, also when one asks for the next."""
+        self._actor_cell.accept_next(Continue(message))
+
+    def stash(self, message: Any) -> None:
+        """Put aside the message being handled, with its answer if it is an ask. Raises
+        `StashFull` if there are `stash_max` already."""
+        stash_of(self._actor_cell).put(self._actor_cell, message, self.stash_max)
+
+    def unstash(self, count: int | None = None) -> int:
+        """Handle what was put aside next, all or the first so many, in its original order and
+        before what waits in the mailbox. How many there were."""
+        return stash_of(self._actor_cell).take_back(self._actor_cell, count)
 
     # ------------------------------------------------------------------ answering, tasks, ending
 
@@ -234,12 +283,31 @@ class Actor(pykka.Actor):
         """Before the first message. Raise to fail the start, `Ignore` to not be needed."""
 
     def on_receive(self, message: Any) -> Any:
-        """One message. What it returns answers an ask."""
+        """One message. What it returns answers an ask. This one logs; an ask that came here would
+        get no answer that means anything, so it is a crash."""
+        if self._actor_cell.current is not None:
+            raise NotImplementedError(f"{type(self).__name__} answers no {type(message).__name__}")
         # Not pykka's own warning, which would write the message into the log.
         logger.warning("%s got an unexpected %s", self, type(message).__name__)
 
+    def on_continue(self, message: Any) -> Any:
+        """What `continue_with` was called with."""
+        raise NotImplementedError(f"{type(self).__name__} has no on_continue")
+
     def on_stop(self) -> Any:
         """At an intended end. Names are still bound."""
+
+    def format_status(self, view: StatusView) -> StatusView:
+        """What may be seen in a status and in a crash report. By default names of types."""
+        return redacted(view)
+
+    def get_state(self) -> Any:
+        """What `inspection.get_state` answers: by default a copy of the attributes."""
+        return {k: v for k, v in vars(self).items() if not k.startswith("_actor_")}
+
+    def set_state(self, state: Any) -> None:
+        """Take over what `inspection.replace_state` made of that, in full or not at all."""
+        self.__dict__ = {**state, "_actor_cell": self._actor_cell}
 
     def on_failure(
         self,
@@ -248,3 +316,18 @@ class Actor(pykka.Actor):
         traceback: TracebackType | None,
     ) -> Any:
         """After a handler raised. The reason is fixed; this is for cleaning up."""
+
+
+def _delivery(cell: Cell, to: Ref | str | None) -> Callable[[Any], object]:
+    """How a timer's message gets there. Nobody of a name is no error: the message goes nowhere."""
+    if to is None:
+        return cell.accept_control
+    if isinstance(to, Ref):
+        return to.cast
+
+    def send(message: Any) -> None:
+        ref = cell.system.whereis(to)
+        if ref is not None:
+            ref.cast(message)
+
+    return send

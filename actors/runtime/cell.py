@@ -6,9 +6,9 @@ three stay apart so that the message path touches one small object, a subclass o
 trip over the runtime's attributes, and a `Ref` to the dead holds nothing of what the actor held:
 the cell lets go of it at the end.
 
-**The end** comes once, in this order: the name is released, timers and tasks are cancelled,
-waiting asks fail, links and monitors are told, `on_exit` callbacks run (OTP's resource law:
-whoever hears of an end may take the name). Code of a dead actor's tasks may still be unwinding
+**The end** comes once, in this order: names and memberships are released, timers and tasks are
+cancelled, waiting asks fail, links and monitors are told, `on_exit` callbacks run (OTP's resource
+law: whoever hears of an end may take the name). Code of a dead actor's tasks may still be unwinding
 for a moment.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 from pykka.messages import _ActorStop
@@ -29,14 +29,16 @@ from actors.runtime.exits import KILLED, NOPROC, Custom, ExitReason, Kill, Norma
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask, Mailbox, Overflow
 from actors.runtime.ref import ActorStatistics, ExitCallback, Ref
-from actors.runtime.signals import Exit, StopRequest
+from actors.runtime.signals import Continue, Exit, Inspect, StopRequest
 from actors.runtime.tasks import TaskRef
 
 if TYPE_CHECKING:
     from actors.runtime.actor import Actor
     from actors.runtime.address import ActorId
+    from actors.runtime.stash import Stash
     from actors.runtime.system import ActorSystem
     from actors.runtime.timers import TimerRef
+    from actors.runtime.watch import Watch
 
 
 class State(Enum):
@@ -62,10 +64,20 @@ class Ending:
     hooks: bool
 
 
+class Holding(Protocol):
+    """A table outside of the cell that lists its actor."""
+
+    def ended(self, ref: Ref) -> None:
+        """Forget this actor, now: nobody has heard of its end yet."""
+
+
 class Extra:
     """What most actors never have, made when first needed."""
 
-    __slots__ = ("deferred", "hook", "on_exit", "parked", "stop_answers", "tasks", "timers")
+    __slots__ = (
+        "deferred", "holdings", "hook", "label", "on_exit", "parked", "stash", "stop_answers",
+        "tasks", "timers", "watch",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.tasks: set[TaskRef] = set()
@@ -75,6 +87,10 @@ class Extra:
         self.stop_answers: list[Answer] = []
         self.hook: TaskRef | None = None
         self.parked: trio.lowlevel.Task | None = None
+        self.stash: Stash | None = None
+        self.holdings: dict[Holding, None] | None = None
+        self.watch: Watch | None = None
+        self.label: str | None = None
 
 
 class Cell:
@@ -82,7 +98,8 @@ class Cell:
 
     __slots__ = (
         "actor", "current", "dispatcher", "ending", "exit_reason", "extra", "handled", "is_async",
-        "is_scheduled", "mailbox", "ref", "started_s", "state", "supervisor", "system", "unwinding",
+        "is_plain", "is_scheduled", "mailbox", "ref", "started_s", "state", "supervisor", "system",
+        "unwinding",
     )  # fmt: skip
 
     actor: Any
@@ -104,6 +121,8 @@ class Cell:
         self.supervisor = supervisor
         self.mailbox = Mailbox(actor_class.mailbox_max)
         self.is_async = actor_class._actor_is_async
+        # Neither async nor watched: its messages need nothing but `on_receive`.
+        self.is_plain = not self.is_async
         self.state = STARTING
         self.is_scheduled = False
         self.handled = 0
@@ -207,6 +226,19 @@ class Cell:
             self.mailbox.put_control(item)
             self.dispatcher.schedule(self)
 
+    def accept_next(self, item: Any) -> None:
+        """Into the control lane in front of all else; what continues waits for what continues
+        already, so that steps keep their order."""
+        if self.state is DEAD:
+            return
+        ahead = []
+        while isinstance((self.mailbox.control or (None,))[0], Continue):
+            ahead.append(self.mailbox.next_control())
+        self.mailbox.put_next(item)
+        for step in reversed(ahead):
+            self.mailbox.put_next(step)
+        self.dispatcher.schedule(self)
+
     # ------------------------------------------------------------------ exit signals
 
     def signal(self, reason: ExitReason | Kill, sender: Ref | None) -> None:
@@ -286,6 +318,17 @@ class Cell:
 
         return cancel
 
+    def hold(self, holding: Holding) -> None:
+        """This table is told of the end, with the names and before anybody else."""
+        extra = self.more()
+        if extra.holdings is None:
+            extra.holdings = {}
+        extra.holdings[holding] = None
+
+    def let_go(self, holding: Holding) -> None:
+        if self.extra is not None and self.extra.holdings is not None:
+            self.extra.holdings.pop(holding, None)
+
     # ------------------------------------------------------------------ the end
 
     def terminate(self, reason: ExitReason, *, is_ignored: bool = False) -> None:
@@ -305,6 +348,8 @@ class Cell:
         self.system.release(self)
         extra, self.extra = self.extra, None
         if extra is not None:
+            for holding in extra.holdings or ():
+                holding.ended(self.ref)
             for timer in list(extra.timers):
                 timer.cancel()
             self._cancel_tasks(extra.tasks)
@@ -312,7 +357,13 @@ class Cell:
         current, self.current = self.current, None
         if current is not None:
             current.resolve(None, died)
-        for message in self.mailbox.drain():
+        for item in self.mailbox.control or ():
+            if type(item) is Inspect:
+                item.answer.resolve(None, died)
+        unhandled = self.mailbox.drain()
+        if extra is not None and extra.stash is not None:
+            unhandled[:0] = extra.stash.messages
+        for message in unhandled:
             if type(message) is Ask and type(message.message) is _ActorStop:
                 message.answer.resolve(None, None)  # it asked for the end, and that has come
             else:

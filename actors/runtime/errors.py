@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pykka
 
-from actors.runtime.exits import ExitReason, describe
+from actors.runtime.exits import NORMAL, ExitReason, describe
 
 if TYPE_CHECKING:
     from actors.runtime.ref import Ref
@@ -46,6 +46,10 @@ class MailboxFull(ActorError):
     """The receiver's mailbox is at its limit and refuses."""
 
 
+class StashFull(ActorError):
+    """The actor has put aside as many messages as it may."""
+
+
 class AlreadyStarted(ActorError):
     """The name is taken by a living actor."""
 
@@ -63,8 +67,21 @@ class StartFailed(ActorError):
         self.reason = reason
 
 
+class Stop(Exception):  # OTP's `exit(Reason)`: not an error
+    """Raised by a handler: the actor stops for this reason, as by `Actor.stop`, at once and without
+    a crash report. Whoever waits for the answer gets the reason."""
+
+    def __init__(self, reason: ExitReason = NORMAL) -> None:
+        super().__init__(describe(reason))
+        self.reason = reason
+
+
 class Ignore(Exception):  # OTP's `ignore`: not an error
     """Raised by `on_start`: this actor is not needed now. Its start answers None."""
+
+
+class CallbackFailed(ActorError):
+    """A function run in an actor from outside raised; the actor is as it was."""
 
 
 class WouldBlock(ActorError):

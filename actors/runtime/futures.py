@@ -46,6 +46,11 @@ class Reply:
         self._value: Any = None
         self._error: BaseException | None = None
 
+    @property
+    def waiter(self) -> trio.lowlevel.Task | None:
+        """The task of its caller, while that waits."""
+        return self._task
+
     def resolve(self, value: Any, error: BaseException | None) -> bool:
         if self._is_done:
             return False

@@ -75,6 +75,20 @@ class Mailbox:
         else:
             self.control.append(item)
 
+    def put_next(self, item: Any) -> None:
+        """Add to the front of the control lane: nothing is handled before it."""
+        if self.control is None:
+            self.control = deque((item,))
+        else:
+            self.control.appendleft(item)
+
+    def put_back(self, messages: list[Any]) -> None:
+        """Back to the front of the traffic lane, in this order. They were counted before."""
+        if self.traffic is None:
+            self.traffic = deque(messages) or None
+        else:
+            self.traffic.extendleft(reversed(messages))
+
     def next_control(self) -> Any:
         """The next control item, or None."""
         control = self.control
@@ -84,6 +98,16 @@ class Mailbox:
         if not control:
             self.control = None
         return item
+
+    def take_control(self, is_wanted: Callable[[Any], bool]) -> Any:
+        """The first control item of a kind, out of its order; None if there is none."""
+        control = self.control or deque()
+        for index, item in enumerate(control):
+            if is_wanted(item):
+                del control[index]
+                self.control = control or None
+                return item
+        return None
 
     def drop_control(self, is_dropped: Callable[[Any], bool]) -> None:
         """Take some items out of the control lane."""

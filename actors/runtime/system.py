@@ -25,15 +25,17 @@ from actors.runtime.address import ActorId
 from actors.runtime.cell import Cell
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, NoSystem, StartFailed
-from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash
+from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash, describe
 from actors.runtime.links import LinkTable, MonitorRef
 from actors.runtime.mailbox import Ask
 from actors.runtime.names import Names, NameUp
 from actors.runtime.ref import Ref
+from actors.runtime.reports import crash_report
 from actors.runtime.signals import Down
 from actors.runtime.tasks import UNWIND_S, acting
 from actors.runtime.timers import Timers
 from actors.runtime.tracing import (
+    Crashed,
     DeadLetter,
     Event,
     EventStream,
@@ -344,9 +346,16 @@ class ActorSystem:
     def _origin(self, ref: Ref) -> tuple[float, int, str | None, int, str]:
         return (trio.current_time(), ref.id, ref.name, ref.incarnation, ref.actor_class.__name__)
 
-    def log_crash(self, ref: Ref, error: BaseException) -> None:
-        """One log record for each crash. Tracebacks name code, never message contents."""
-        logger.error("%s crashed", ref, exc_info=error)
+    def log_crash(self, cell: Cell, error: BaseException, message: Any = None) -> None:
+        """One log record and one event for each crash. Tracebacks name code, the report shows of
+        the message that was handled what `format_status` lets be seen."""
+        reason = crash(error)
+        report = crash_report(cell, message, reason)
+        if report.reason is reason:
+            logger.error("%s", report.render(), exc_info=error)
+        else:  # the actor does not want its words to be seen
+            logger.error("%s: %s", report.render(), describe(report.reason))
+        self.emit(Crashed, cell.ref, report)
 
     def contain(self, function: Callable[..., Any], *args: Any) -> None:
         """Call somebody's callback; its failure is logged and hurts nobody."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ import trio
 
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
+    from actors.runtime.exits import ExitReason, Kill
+    from actors.runtime.ref import Ref
 
 logger = logging.getLogger("actors")
 
@@ -27,13 +30,20 @@ CANCELLED_MIN = 256
 class TimerRef:
     """One timer. `cancel` answers the seconds that were left, or None if it had fired."""
 
-    __slots__ = ("_cell", "_message", "_timers", "at_s", "period_s")
+    __slots__ = ("_cell", "_deliver", "_message", "_timers", "at_s", "period_s")
 
     def __init__(
-        self, timers: Timers, at_s: float, cell: Cell, message: Any, period_s: float | None
+        self,
+        timers: Timers,
+        at_s: float,
+        cell: Cell,
+        deliver: Callable[[Any], object],
+        message: Any,
+        period_s: float | None,
     ) -> None:
         self._timers = timers
         self._cell: Cell | None = cell
+        self._deliver: Callable[[Any], object] | None = deliver
         self._message = message
         self.at_s = at_s
         self.period_s = period_s
@@ -42,25 +52,39 @@ class TimerRef:
     def is_active(self) -> bool:
         return self._cell is not None
 
+    @property
+    def left_s(self) -> float | None:
+        """The seconds until it fires; None if it has fired or was cancelled."""
+        return None if self._cell is None else max(0.0, self.at_s - trio.current_time())
+
     def cancel(self) -> float | None:
-        if self._cell is None:
-            return None
-        self._finish()
-        self._timers.cancelled()
-        return max(0.0, self.at_s - trio.current_time())
+        left_s = self.left_s
+        if left_s is not None:
+            self._finish()
+            self._timers.cancelled()
+        return left_s
 
     def fire(self) -> None:
         """Deliver. For the timers' task."""
-        cell, message = self._cell, self._message
-        if cell is not None:
+        deliver, message = self._deliver, self._message
+        if deliver is not None:
             if self.period_s is None:
                 self._finish()
-            cell.accept_control(message)
+            deliver(message)
 
     def _finish(self) -> None:
         if self._cell is not None and self._cell.extra is not None:
             self._cell.extra.timers.discard(self)
-        self._cell = self._message = None
+        self._cell = self._deliver = self._message = None
+
+
+def exit_after(delay_s: float, ref: Ref, reason: ExitReason | Kill) -> TimerRef:
+    """Send an exit signal later (OTP's `timer:exit_after` and, with `KILL`, `kill_after`), from
+    the actor whose code this is. The timer ends with its target."""
+    cell = ref._cell
+    sender = cell.dispatcher.acting()
+    send = partial(ref.exit, sender=None if sender is None else sender.ref)
+    return cell.system.timers.set_at(trio.current_time() + delay_s, cell, send, reason)
 
 
 class _Callback:
@@ -94,11 +118,24 @@ class Timers:
         self, delay_s: float, cell: Cell, message: Any, period_s: float | None = None
     ) -> TimerRef:
         """A message to the actor after a delay, and then after every period, if there is one."""
+        at_s = trio.current_time() + delay_s
+        return self.set_at(at_s, cell, cell.accept_control, message, period_s)
+
+    def set_at(
+        self,
+        at_s: float,
+        cell: Cell,
+        deliver: Callable[[Any], object],
+        message: Any,
+        period_s: float | None = None,
+    ) -> TimerRef:
+        """Call `deliver(message)` at a time, at once if that has passed, unless `cell` ends before;
+        and then after every period, if there is one."""
         assert period_s is None or period_s > 0, "a period is longer than nothing"
-        at_s = trio.current_time() + max(0.0, delay_s)
-        timer = TimerRef(self, at_s, cell, message, period_s)
+        at_s = max(at_s, trio.current_time())
+        timer = TimerRef(self, at_s, cell, deliver, message, period_s)
         if cell.is_dead:
-            timer._cell = None
+            timer._finish()
             return timer
         cell.more().timers.add(timer)
         self._push(at_s, timer)

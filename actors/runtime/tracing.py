@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.runtime.exits import ExitReason
+from actors.runtime.reports import CrashReport
 
 logger = logging.getLogger("actors")
 
@@ -35,6 +36,13 @@ class Started(Event):
 @dataclass(frozen=True, slots=True)
 class Exited(Event):
     reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed(Event):
+    """Code of the actor raised. Once for each crash, before its end."""
+
+    report: CrashReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,13 @@ from actors.runtime.cell import (
     Ending,
 )
 from actors.runtime.dispatcher import TURN_MESSAGES_MAX
-from actors.runtime.errors import Ignore, StartFailed
+from actors.runtime.errors import Ignore, StartFailed, Stop
 from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason, crash
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask
-from actors.runtime.signals import Done, StopRequest
+from actors.runtime.signals import Done, Errand, StopRequest
 from actors.runtime.tasks import LETS_THROUGH, TaskRef, awaiting, discard, start_owned
+from actors.runtime.watch import Watch
 
 STOP_DEADLINE_S = 30.0
 """An async `on_stop` or `on_failure` may take this long, unless its supervisor kills it before."""
@@ -57,11 +58,11 @@ _SPECIAL = frozenset(
 def turn(cell: Cell, messages_max: int) -> int:
     """Handle some messages; how many, at least 1. For the dispatcher."""
     cell.is_scheduled = False
-    if cell.state is not RUNNING or cell.is_async:
-        return _other_turn(cell)
+    if cell.state is not RUNNING or not cell.is_plain:
+        return _other_turn(cell, messages_max)
     mailbox = cell.mailbox
     receive = cell.actor.on_receive
-    handled = 0
+    handled, message = 0, None
     cell.dispatcher.running = cell
     try:
         while cell.ending is None:
@@ -70,8 +71,12 @@ def turn(cell: Cell, messages_max: int) -> int:
                 break
             if mailbox.control is not None:
                 handled += 1
-                _handle_control(cell, mailbox.next_control())
-                continue
+                message = mailbox.next_control()
+                _handle_control(cell, message)
+                if not _is_watched(cell):
+                    continue
+                cell.dispatcher.schedule(cell)
+                break
             traffic = mailbox.traffic
             if not traffic:
                 break
@@ -84,7 +89,7 @@ def turn(cell: Cell, messages_max: int) -> int:
         else:
             _conclude(cell, cell.ending)
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-        _fail(cell, error)
+        _fail(cell, error, message)
     finally:
         cell.dispatcher.running = None
         cell.handled += handled
@@ -94,11 +99,48 @@ def turn(cell: Cell, messages_max: int) -> int:
     return handled or 1
 
 
-def _other_turn(cell: Cell) -> int:
+def _is_watched(cell: Cell) -> bool:
+    return not cell.is_plain
+
+
+def _watched_turn(cell: Cell, messages_max: int) -> int:
+    """A turn of an actor without a task that is under watch (`watch`)."""
+    handled, message = 0, None
+    cell.dispatcher.running = cell
+    try:
+        while cell.ending is None and not cell.is_plain and handled < messages_max:
+            watch = cell.more().watch
+            taken = None if watch is None else watch.take()
+            if taken is None:
+                break
+            message, is_control = taken
+            handled += 1
+            if is_control:
+                _handle_control(cell, message)
+            elif type(message) in _SPECIAL:
+                _handle_special(cell, message)
+            else:
+                _check_sync(cell.actor.on_receive(message))
+        else:
+            if cell.ending is None:
+                cell.dispatcher.schedule(cell)
+            else:
+                _conclude(cell, cell.ending)
+    except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
+        _fail(cell, error, message)
+    finally:
+        cell.dispatcher.running = None
+        cell.handled += handled
+    return handled or 1
+
+
+def _other_turn(cell: Cell, messages_max: int) -> int:
     if cell.state is STARTING:
         _begin(cell)
     elif cell.state is INITIALISING:
         _hear_stop(cell)
+    elif cell.state is RUNNING and not cell.is_async:
+        return _watched_turn(cell, messages_max)
     elif cell.state is RUNNING:
         parked = cell.extra.parked if cell.extra is not None else None
         if parked is not None:
@@ -133,11 +175,11 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
             cell.terminate(SHUTDOWN if ending is None else ending.reason)
         case Error(Ignore()):
             cell.terminate(NORMAL, is_ignored=True)
-        case Error(StartFailed() as error):
+        case Error(StartFailed() | Stop() as error):
             cell.terminate(_abrupt(cell) or error.reason)  # no crash: `on_start` says why
         case Error(error):
             # pykka and OTP agree: nothing was started, so no hook cleans up after it.
-            cell.system.log_crash(cell.ref, error)
+            cell.system.log_crash(cell, error)
             cell.terminate(_abrupt(cell) or crash(error))
             _let_through(error)
         case _ if ending is not None:
@@ -177,7 +219,7 @@ def _handle_control(cell: Cell, item: Any) -> Any:
         case StopRequest(reason):
             cell.actor.stop(reason)
         case _:
-            result = cell.actor.on_receive(item)
+            result = item.run(cell) if isinstance(item, Errand) else cell.actor.on_receive(item)
             if isinstance(result, CoroutineType) and not cell.is_async:
                 _refuse_coroutine(result)
             return result
@@ -226,6 +268,7 @@ def _is_answer(cell: Cell, answer: Answer | None, error: BaseException) -> bool:
         answer is not None
         and cell.current is answer
         and isinstance(error, Exception)
+        and not isinstance(error, Stop)
         and not cell.actor.crash_on_ask_error
     )
 
@@ -265,6 +308,8 @@ async def _live(cell: Cell) -> None:
             return
         if mailbox.control is not None:
             await _handle_async(cell, mailbox.next_control(), is_control=True)
+            if cell.extra is not None and cell.extra.watch is not None:
+                await _live_watched(cell, cell.extra.watch)
         elif mailbox.traffic is not None:
             message = mailbox.traffic.popleft()
             if not mailbox.traffic:
@@ -277,6 +322,21 @@ async def _live(cell: Cell) -> None:
         handled += 1
         if handled == TURN_MESSAGES_MAX:
             handled = 0
+            await trio.lowlevel.checkpoint()
+
+
+async def _live_watched(cell: Cell, watch: Watch) -> None:
+    """The same while it is under watch (`watch`)."""
+    handled = 0
+    while cell.state is RUNNING and cell.ending is None and cell.more().watch is watch:
+        taken = watch.take()
+        if taken is None:
+            await _park(cell)
+            continue
+        message, is_control = taken
+        await _handle_async(cell, message, is_control=is_control)
+        handled += 1
+        if handled % TURN_MESSAGES_MAX == 0:
             await trio.lowlevel.checkpoint()
 
 
@@ -308,14 +368,14 @@ async def _handle_async(cell: Cell, message: Any, *, is_control: bool) -> None:
     except trio.Cancelled as error:
         if trio.current_effective_deadline() == -math.inf:
             raise
-        _fail(cell, error)
+        _fail(cell, error, message)
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
         if cell.state is DEAD:
-            cell.system.log_crash(cell.ref, error)  # killed, and its cleaning up failed
+            cell.system.log_crash(cell, error)  # killed, and its cleaning up failed
         elif _is_answer(cell, answer, error):
             _answer(cell, answer, None, error)
         else:
-            _fail(cell, error)
+            _fail(cell, error, message)
     else:
         _answer(cell, answer, result, None)
 
@@ -331,11 +391,16 @@ def _conclude(cell: Cell, ending: Ending) -> None:
         cell.terminate(ending.reason)
 
 
-def _fail(cell: Cell, error: BaseException) -> None:
-    """A handler raised: `on_failure`, then the end."""
+def _fail(cell: Cell, error: BaseException, message: Any) -> None:
+    """A handler raised: `on_failure`, then the end. If it was to stop, `on_stop`."""
+    if isinstance(error, Stop):
+        cell.stop(error.reason)
+        if cell.ending is not None:
+            _conclude(cell, cell.ending)
+        return
     if isinstance(error, trio.Cancelled):
         error = RuntimeError("a cancellation that was not this actor's own escaped")
-    cell.system.log_crash(cell.ref, error)
+    cell.system.log_crash(cell, error, message)
     if isinstance(error, LETS_THROUGH):
         cell.terminate(crash(error))
         raise error
@@ -371,7 +436,7 @@ def _gone(cell: Cell, reason: ExitReason, result: Outcome[Any] | None) -> None:
     elif isinstance(result, Error):
         error = result.error
     if error is not None:
-        cell.system.log_crash(cell.ref, error)
+        cell.system.log_crash(cell, error)
         reason = crash(error)
     cell.terminate(_abrupt(cell) or reason)
     if error is not None:
@@ -412,7 +477,7 @@ def _spawn_hook(
         if result is None:
             discard(coroutine)
         if cell.state is DEAD and isinstance(result, Error):
-            cell.system.log_crash(cell.ref, result.error)
+            cell.system.log_crash(cell, result.error)
         done(result)
 
     start_owned(cell, task, awaiting(coroutine), ended, handles=True)

@@ -335,7 +335,9 @@ async def test_one_crash_is_one_log_record(
     actor = await puppet(system, name="n")
     actor.ref.tell(ValueError("boom"))
     await settle()
-    assert [record.getMessage() for record in caplog.records] == ["Puppet n#1 crashed"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Puppet n#1 crashed; handling ValueError"
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
