@@ -1,7 +1,8 @@
 """How actors live: spawn, send, ask, watch, end. Knows nothing of chat.
 
 Read `exits` and `links` for the rules, `actor` for what a subclass writes, `cell` and `turns` for a
-life, `dispatcher` and `system` for the loop that runs them. `inspection` looks into a living actor.
+life, `dispatcher` and `system` for the loop that runs them. `inspection` looks into a living actor,
+`registry` and `groups` find actors by more than their name.
 """
 
 from actors.runtime.actor import Actor as Actor
@@ -36,11 +37,24 @@ from actors.runtime.exits import describe as describe
 from actors.runtime.exits import is_abnormal as is_abnormal
 from actors.runtime.futures import Future as Future
 from actors.runtime.futures import ReplySlot as ReplySlot
+from actors.runtime.groups import GroupJoined as GroupJoined
+from actors.runtime.groups import GroupLeft as GroupLeft
+from actors.runtime.groups import GroupMonitor as GroupMonitor
+from actors.runtime.groups import NotJoined as NotJoined
+from actors.runtime.groups import ProcessGroups as ProcessGroups
 from actors.runtime.links import MonitorRef as MonitorRef
 from actors.runtime.mailbox import Overflow as Overflow
 from actors.runtime.names import NameUp as NameUp
 from actors.runtime.ref import ActorStatistics as ActorStatistics
 from actors.runtime.ref import Ref as Ref
+from actors.runtime.registry import AlreadyRegistered as AlreadyRegistered
+from actors.runtime.registry import Entry as Entry
+from actors.runtime.registry import Keys as Keys
+from actors.runtime.registry import NotRegistered as NotRegistered
+from actors.runtime.registry import Registered as Registered
+from actors.runtime.registry import Registry as Registry
+from actors.runtime.registry import Unregistered as Unregistered
+from actors.runtime.registry import Via as Via
 from actors.runtime.reports import CrashReport as CrashReport
 from actors.runtime.reports import StatusView as StatusView
 from actors.runtime.signals import TIMEOUT as TIMEOUT

@@ -1,0 +1,100 @@
+"""Timers to others, by name, at a point in time, and those that end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from actors.runtime import KILL, KILLED, SHUTDOWN, ActorSystem, Custom, Exit, exit_after
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet, settle
+
+KINDS = [Puppet, AsyncPuppet]
+
+
+@pytest.mark.otp("timers.cancel")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_time_left_is_told_while_it_runs_and_at_its_cancel(
+    system: ActorSystem, kind: type[Any]
+) -> None:
+    actor = await puppet(system, kind)
+    timer = await do(actor, lambda self: self.send_after(5.0, "tick"))
+    await settle(2.0)
+    assert timer.left_s == pytest.approx(3.0)
+    assert actor.cancel_timer(timer) == pytest.approx(3.0)
+    assert timer.left_s is None
+    assert actor.cancel_timer(timer) is None
+
+
+@pytest.mark.otp("timers.by_name")
+async def test_a_timer_by_name_finds_who_has_it_when_it_fires(system: ActorSystem) -> None:
+    sender, first = await puppet(system), await puppet(system, name="n")
+    for delay_s in (1.0, 3.0, 5.0):
+        sender.send_after(delay_s, delay_s, to="n")
+    await settle(1.5)
+    await system.stop(first.ref)
+    await settle(2.0)
+    second = await puppet(system, name="n")
+    await settle(2.0)
+    assert (first.got, second.got) == ([1.0], [5.0])
+    assert system.dead_letters == 0, "with nobody there it does nothing"
+
+
+@pytest.mark.otp("timers.dead_target", "timers.incarnation")
+async def test_a_timer_to_an_incarnation_ends_with_it(system: ActorSystem) -> None:
+    sender, first = await puppet(system), await puppet(system, name="n")
+    timer = await do(sender, lambda self: self.send_after(1.0, "tick", to=first.ref))
+    ref = first.ref
+    ref.exit(KILL)
+    assert not timer.is_active
+    assert system.statistics().timers == 0
+    second = await puppet(system, name="n")
+    late = await do(sender, lambda self: self.send_after(1.0, "tick", to=ref))
+    await settle(2.0)
+    assert not late.is_active
+    assert (second.got, system.dead_letters) == ([], 0)
+
+
+@pytest.mark.otp("timers.absolute", "timers.never_early")
+async def test_a_deadline_is_a_point_in_time(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    at_s = trio.current_time() + 3.0
+    await do(actor, lambda self: self.send_at(at_s, "then") and None)
+    await do(actor, lambda self: self.send_at(at_s - 100.0, "at once") and None)
+    await settle()
+    assert actor.got == ["at once"]
+    await trio.sleep_until(at_s - 1e-6)
+    assert actor.got == ["at once"]
+    await settle(1e-5)
+    assert actor.got == ["at once", "then"]
+
+
+@pytest.mark.otp("timers.library")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_exit_signal_may_come_later(system: ActorSystem, kind: type[Any]) -> None:
+    refs = [(await puppet(system, kind)).ref for _ in range(3)]
+    exit_after(1.0, refs[0], Custom("why"))
+    exit_after(2.0, refs[1], KILL)
+    cancelled = exit_after(2.0, refs[2], KILL)
+    await settle(1.1)
+    assert [ref.exit_reason for ref in refs] == [Custom("why"), None, None]
+    assert cancelled.cancel() == pytest.approx(0.9)
+    await settle(2.0)
+    assert [ref.exit_reason for ref in refs] == [Custom("why"), KILLED, None]
+
+
+@pytest.mark.otp("timers.library")
+async def test_a_later_exit_signal_comes_from_who_set_it(system: ActorSystem) -> None:
+    actor, trapper = await puppet(system), await puppet(system, Trapper)
+    await do(actor, lambda self: exit_after(1.0, trapper.ref, SHUTDOWN) and None)
+    await settle(1.1)
+    assert trapper.got == [Exit(actor.ref, SHUTDOWN)]
+
+
+@pytest.mark.otp("timers.library")
+async def test_work_that_comes_later_is_a_message(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await do(actor, lambda self: self.send_every(1.0, lambda it: it.got.append("applied")) and None)
+    await settle(2.5)
+    assert actor.got == ["applied", "applied"]
