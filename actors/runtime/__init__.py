@@ -2,7 +2,7 @@
 
 Read `exits` and `links` for the rules, `actor` for what a subclass writes, `cell` and `turns` for a
 life, `dispatcher` and `system` for the loop that runs them. `inspection` looks into a living actor,
-`registry` and `groups` find actors by more than their name.
+`requests` asks many at once, `registry` and `groups` find actors by more than their name.
 """
 
 from actors.runtime.actor import Actor as Actor
@@ -57,6 +57,11 @@ from actors.runtime.registry import Unregistered as Unregistered
 from actors.runtime.registry import Via as Via
 from actors.runtime.reports import CrashReport as CrashReport
 from actors.runtime.reports import StatusView as StatusView
+from actors.runtime.requests import Request as Request
+from actors.runtime.requests import RequestSet as RequestSet
+from actors.runtime.requests import abcast as abcast
+from actors.runtime.requests import multicall as multicall
+from actors.runtime.requests import send_request as send_request
 from actors.runtime.signals import TIMEOUT as TIMEOUT
 from actors.runtime.signals import Down as Down
 from actors.runtime.signals import Exit as Exit
