@@ -57,6 +57,7 @@ async def deferring(system: ActorSystem, kind: type[Any] = Puppet) -> tuple[Any,
 # ---------------------------------------------------------------------- answers
 
 
+@pytest.mark.otp("gen_server_SUITE.call")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_handler_returns_is_the_answer(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
@@ -64,6 +65,7 @@ async def test_what_a_handler_returns_is_the_answer(system: ActorSystem, kind: t
     assert await actor.ref.ask("b", block=False) == "b"
 
 
+@pytest.mark.otp("gen_server_SUITE.call", "gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_crashes_fails_its_asker_with_its_reason(
     system: ActorSystem, kind: type[Any]
@@ -74,6 +76,7 @@ async def test_a_server_that_crashes_fails_its_asker_with_its_reason(
     assert isinstance(failed.value.reason, Crash)
 
 
+@pytest.mark.otp("gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_ends_fails_all_who_wait(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
@@ -97,6 +100,7 @@ async def test_by_pykkas_rule_only_the_asker_hears(system: ActorSystem, kind: ty
     assert isinstance(await ref.wait_exit(), Crash)
 
 
+@pytest.mark.otp("gen_server_SUITE.start", "gen_server_SUITE.cast", "gen_server.caller_errors")
 async def test_nobody_home(system: ActorSystem) -> None:
     ref = system.spawn(Puppet)
     ref.exit(KILL)
@@ -111,6 +115,7 @@ async def test_nobody_home(system: ActorSystem) -> None:
     assert system.dead_letters == 3
 
 
+@pytest.mark.otp("gen_server_SUITE.calling_self", "gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_calling_itself_is_refused_at_once(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
@@ -122,6 +127,7 @@ async def test_calling_itself_is_refused_at_once(system: ActorSystem, kind: type
     assert await coroutine[0] == "me", "outside of its turn it may be called, by anyone"
 
 
+@pytest.mark.otp("gen_server_SUITE.calling_self")
 async def test_calling_itself_from_a_hook_is_refused(system: ActorSystem) -> None:
     errors: list[type[BaseException]] = []
 
@@ -150,6 +156,7 @@ async def test_a_task_of_its_own_may_call_it(system: ActorSystem) -> None:
 # ---------------------------------------------------------------------- late
 
 
+@pytest.mark.otp("gen_server_SUITE.call", "gen_server.caller_errors", "gen_server.late_replies")
 async def test_a_call_ends_at_its_deadline_and_a_late_answer_is_dropped(
     system: ActorSystem,
 ) -> None:
@@ -163,6 +170,7 @@ async def test_a_call_ends_at_its_deadline_and_a_late_answer_is_dropped(
     assert system.late_replies == 1
 
 
+@pytest.mark.otp("gen_server.late_replies")
 async def test_an_answer_to_a_cancelled_call_is_late(system: ActorSystem) -> None:
     actor = await puppet(system, AsyncPuppet)
     with trio.move_on_after(1.0) as scope:
@@ -193,6 +201,7 @@ async def test_waiters_of_a_future_come_and_go(system: ActorSystem) -> None:
 # ---------------------------------------------------------------------- deferred
 
 
+@pytest.mark.otp("gen_server_SUITE.call")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_deferred_answer_comes_later(system: ActorSystem, kind: type[Any]) -> None:
     actor, slot, future = await deferring(system, kind)
@@ -201,6 +210,7 @@ async def test_a_deferred_answer_comes_later(system: ActorSystem, kind: type[Any
     assert await future == "it"
 
 
+@pytest.mark.otp("gen_server_SUITE.call")
 async def test_a_deferred_answer_may_be_an_error(system: ActorSystem) -> None:
     actor, slot, future = await deferring(system)
     slot.fail(KeyError("k"))
@@ -209,6 +219,7 @@ async def test_a_deferred_answer_may_be_an_error(system: ActorSystem) -> None:
     assert actor.ref.is_alive()
 
 
+@pytest.mark.otp("gen_server.late_replies")
 async def test_an_answer_is_given_once(system: ActorSystem) -> None:
     _, slot, future = await deferring(system)
     slot.set(1)
@@ -218,6 +229,7 @@ async def test_an_answer_is_given_once(system: ActorSystem) -> None:
     assert system.late_replies == 2
 
 
+@pytest.mark.otp("gen_server_SUITE.call", "gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_deferred_answer_fails_with_its_actor(system: ActorSystem, kind: type[Any]) -> None:
     actor, slot, future = await deferring(system, kind)

@@ -121,6 +121,7 @@ async def test_with_nothing_to_do_it_parks(system: ActorSystem) -> None:
     assert actor.got == [1]
 
 
+@pytest.mark.otp("signals.order")
 async def test_messages_of_one_sender_keep_their_order(system: ActorSystem) -> None:
     class Sender(Puppet):
         def on_receive(self, message: Any) -> Any:

@@ -39,6 +39,7 @@ class Hostile(Exception):
 # ---------------------------------------------------------------------- the resource law
 
 
+@pytest.mark.otp("signals.resource_law", "names.local_release")
 async def test_when_down_arrives_everything_is_free(system: ActorSystem) -> None:
     """OTP's resource law: whoever hears of an end may take the name."""
     seen: list[str] = []
@@ -61,6 +62,7 @@ async def test_when_down_arrives_everything_is_free(system: ActorSystem) -> None
     assert system.names["n"].incarnation == 2
 
 
+@pytest.mark.otp("signals.resource_law")
 async def test_the_end_comes_in_order(system: ActorSystem) -> None:
     log: list[str] = []
     watcher = await puppet(system, Trapper)
@@ -203,6 +205,7 @@ async def test_kill_interrupts_an_async_handler(system: ActorSystem) -> None:
     assert log == ["unwound"]
 
 
+@pytest.mark.otp("gen_server.when_on_stop_runs")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_stop_comes_after_the_message_and_before_the_next(
     system: ActorSystem, kind: type[Any]
@@ -224,6 +227,7 @@ async def test_stop_comes_after_the_message_and_before_the_next(
     assert system.dead_letters == 1
 
 
+@pytest.mark.otp("gen_server.when_on_stop_runs")
 async def test_an_untrapped_signal_runs_no_hook(system: ActorSystem) -> None:
     class Stopping(Puppet):
         def on_stop(self) -> None:
@@ -264,6 +268,7 @@ async def test_an_on_stop_without_end_is_cut_off(system: ActorSystem) -> None:
     assert reason.error == "TimeoutError"
 
 
+@pytest.mark.otp("gen_server.when_on_stop_runs")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_crash_tells_on_failure_and_becomes_the_reason(
     system: ActorSystem, kind: type[Any]
@@ -329,6 +334,7 @@ async def test_a_crash_harms_nobody_else(
         assert await other.ref.call("still here") == "still here"
 
 
+@pytest.mark.otp("gen_server_SUITE.crash")
 async def test_one_crash_is_one_log_record(
     system: ActorSystem, caplog: pytest.LogCaptureFixture
 ) -> None:

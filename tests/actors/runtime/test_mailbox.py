@@ -57,6 +57,7 @@ class Stopping(Small):
     overflow = Overflow.STOP_RECEIVER
 
 
+@pytest.mark.otp("signals.order")
 async def test_control_overtakes_traffic(system: ActorSystem) -> None:
     actor = await puppet(system)
     actor.ref.tell("first")

@@ -50,6 +50,7 @@ async def test_a_status_tells_who_it_is_and_what_it_does(
     assert status.view.state == {"got": "list"}, "types only, unless format_status says more"
 
 
+@pytest.mark.otp("names.local_unknown")
 async def test_nobody_home(system: ActorSystem) -> None:
     ref = system.spawn(Puppet)
     ref.exit(KILL)

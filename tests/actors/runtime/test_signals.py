@@ -42,6 +42,7 @@ async def linked(system: ActorSystem, actor: type[Puppet]) -> tuple[Any, Any]:
 # ---------------------------------------------------------------------- the table
 
 
+@pytest.mark.otp("signals.X1", "signals.links_symmetric")
 async def test_x1_a_signal_of_a_link_undone_is_dropped(system: ActorSystem) -> None:
     a, b = await linked(system, Trapper)
     await do(b, lambda self: self.unlink(a.ref))
@@ -51,6 +52,7 @@ async def test_x1_a_signal_of_a_link_undone_is_dropped(system: ActorSystem) -> N
     assert b.ref.is_alive()
 
 
+@pytest.mark.otp("signals.X1")
 async def test_x1_also_when_the_signal_is_on_its_way(system: ActorSystem) -> None:
     """An end is carried to its links one after the other; the end of an earlier one may undo the
     link of a later one."""
@@ -65,12 +67,14 @@ async def test_x1_also_when_the_signal_is_on_its_way(system: ActorSystem) -> Non
     assert later.got == []
 
 
+@pytest.mark.otp("signals.X2")
 async def test_x2_normal_from_another_is_dropped(system: ActorSystem) -> None:
     a, b = await puppet(system), await puppet(system)
     await send(a, b.ref, NORMAL)
     assert b.ref.is_alive()
 
 
+@pytest.mark.otp("signals.X2")
 async def test_x2_normal_from_no_actor_is_dropped(system: ActorSystem) -> None:
     b = await puppet(system)
     b.ref.exit(NORMAL)
@@ -78,6 +82,7 @@ async def test_x2_normal_from_no_actor_is_dropped(system: ActorSystem) -> None:
     assert b.ref.is_alive()
 
 
+@pytest.mark.otp("signals.X2")
 async def test_x2_a_normal_end_leaves_the_linked_alone(system: ActorSystem) -> None:
     a, b = await linked(system, Puppet)
     await do(a, lambda self: self.stop())
@@ -86,18 +91,21 @@ async def test_x2_a_normal_end_leaves_the_linked_alone(system: ActorSystem) -> N
     assert b.ref.is_alive()
 
 
+@pytest.mark.otp("signals.X3")
 async def test_x3_normal_is_a_message_to_who_traps(system: ActorSystem) -> None:
     a, b = await puppet(system), await puppet(system, Trapper)
     await send(a, b.ref, NORMAL)
     assert b.got == [Exit(a.ref, NORMAL)]
 
 
+@pytest.mark.otp("signals.X4")
 async def test_x4_normal_to_itself_ends(system: ActorSystem) -> None:
     a = await puppet(system)
     a.ref.tell(lambda self: self.ref.exit(NORMAL))
     assert await a.ref.wait_exit() == NORMAL
 
 
+@pytest.mark.otp("signals.X4")
 async def test_x4_also_from_a_task_of_its_own(system: ActorSystem) -> None:
     a = await puppet(system)
 
@@ -108,6 +116,7 @@ async def test_x4_also_from_a_task_of_its_own(system: ActorSystem) -> None:
     assert await a.ref.wait_exit() == NORMAL
 
 
+@pytest.mark.otp("signals.X5", "gen_server.when_on_stop_runs")
 @pytest.mark.parametrize("actor", [Puppet, Trapper, AsyncPuppet])
 async def test_x5_kill_ends_anybody_and_reads_killed(system: ActorSystem, actor: type[Any]) -> None:
     a, b = await puppet(system), await puppet(system, actor)
@@ -115,12 +124,14 @@ async def test_x5_kill_ends_anybody_and_reads_killed(system: ActorSystem, actor:
     assert b.ref.exit_reason == KILLED
 
 
+@pytest.mark.otp("signals.X6")
 async def test_x6_killed_through_a_link_ends_with_the_same(system: ActorSystem) -> None:
     a, b = await linked(system, Puppet)
     a.ref.exit(KILL)
     assert await b.ref.wait_exit() == KILLED
 
 
+@pytest.mark.otp("signals.X7", "signals.killed_is_trappable")
 async def test_x7_killed_through_a_link_can_be_trapped(system: ActorSystem) -> None:
     a, b = await linked(system, Trapper)
     a.ref.exit(KILL)
@@ -128,6 +139,7 @@ async def test_x7_killed_through_a_link_can_be_trapped(system: ActorSystem) -> N
     assert b.got == [Exit(a.ref, KILLED)]
 
 
+@pytest.mark.otp("signals.X8")
 @pytest.mark.parametrize("reason", [WHY, SHUTDOWN, NOPROC, KILLED, Crash("E", "m")])
 async def test_x8_other_reasons_end_with_themselves(
     system: ActorSystem, reason: ExitReason
@@ -137,12 +149,14 @@ async def test_x8_other_reasons_end_with_themselves(
     assert b.ref.exit_reason == reason
 
 
+@pytest.mark.otp("signals.X8")
 async def test_x8_through_a_link(system: ActorSystem) -> None:
     a, b = await linked(system, Puppet)
     a.ref.exit(WHY)
     assert await b.ref.wait_exit() == WHY
 
 
+@pytest.mark.otp("signals.X9")
 @pytest.mark.parametrize("reason", [WHY, SHUTDOWN, NOPROC, KILLED])
 async def test_x9_other_reasons_are_messages_to_who_traps(
     system: ActorSystem, reason: ExitReason
@@ -152,6 +166,7 @@ async def test_x9_other_reasons_are_messages_to_who_traps(
     assert b.got == [Exit(a.ref, reason)]
 
 
+@pytest.mark.otp("signals.X10")
 async def test_x10_linking_to_the_dead_is_a_signal_noproc(system: ActorSystem) -> None:
     dead, plain = await puppet(system), await puppet(system)
     trapper = await puppet(system, Trapper)
@@ -167,6 +182,7 @@ async def test_x10_linking_to_the_dead_is_a_signal_noproc(system: ActorSystem) -
 # ---------------------------------------------------------------------- who is the parent
 
 
+@pytest.mark.otp("signals.X9", "gen_server.when_on_stop_runs")
 async def test_a_parents_signal_ends_a_trapping_child_in_order(system: ActorSystem) -> None:
     stopped: list[str] = []
 
@@ -180,6 +196,7 @@ async def test_a_parents_signal_ends_a_trapping_child_in_order(system: ActorSyst
     assert (stopped, child.got, child.ref.exit_reason) == (["on_stop"], [], SHUTDOWN)
 
 
+@pytest.mark.otp("signals.X9", "gen_server.when_on_stop_runs")
 async def test_a_parents_end_ends_a_trapping_child_in_order(system: ActorSystem) -> None:
     parent = await puppet(system)
     child = await puppet(system, Trapper, supervisor=parent.ref, link_to=parent.ref)
@@ -198,6 +215,7 @@ async def test_without_a_supervisor_the_program_is_the_parent(system: ActorSyste
 # ---------------------------------------------------------------------- links
 
 
+@pytest.mark.otp("signals.links_symmetric")
 async def test_linking_twice_is_one_link(system: ActorSystem) -> None:
     a, b = await linked(system, Trapper)
     await do(b, lambda self: self.link(a.ref))
@@ -206,6 +224,7 @@ async def test_linking_twice_is_one_link(system: ActorSystem) -> None:
     assert b.got == [Exit(a.ref, WHY)]
 
 
+@pytest.mark.otp("signals.links_symmetric")
 async def test_a_link_binds_both_ways(system: ActorSystem) -> None:
     a, b = await linked(system, Puppet)
     b.ref.exit(WHY)
@@ -222,6 +241,7 @@ async def test_a_chain_of_any_length_ends(system: ActorSystem) -> None:
     assert len(system.links) == 0
 
 
+@pytest.mark.otp("signals.spawn_atomic", "gen_server_SUITE.start")
 async def test_a_child_is_linked_before_it_can_end(system: ActorSystem) -> None:
     class Stillborn(Puppet):
         def on_start(self) -> None:
@@ -235,6 +255,7 @@ async def test_a_child_is_linked_before_it_can_end(system: ActorSystem) -> None:
     assert all(message.ref is ref for message in parent.got)
 
 
+@pytest.mark.otp("signals.spawn_atomic")
 async def test_a_child_of_a_dead_parent_does_not_live(system: ActorSystem) -> None:
     parent = await puppet(system)
     ref = parent.ref
@@ -247,6 +268,7 @@ async def test_a_child_of_a_dead_parent_does_not_live(system: ActorSystem) -> No
 # ---------------------------------------------------------------------- monitors
 
 
+@pytest.mark.otp("signals.monitors_stack", "signals.monitor_by_name")
 async def test_monitors_stack(system: ActorSystem) -> None:
     a, b = await puppet(system), await puppet(system, name="b")
     made = await do(a, lambda self: [self.monitor(b.ref) for _ in range(3)])
@@ -256,6 +278,7 @@ async def test_monitors_stack(system: ActorSystem) -> None:
     assert a.got == [Down(monitor, ref, "b", WHY) for monitor in made]
 
 
+@pytest.mark.otp("signals.monitors_stack")
 async def test_a_monitor_does_not_bind(system: ActorSystem) -> None:
     a, b = await puppet(system), await puppet(system)
     await do(a, lambda self: self.monitor(b.ref))
@@ -265,6 +288,7 @@ async def test_a_monitor_does_not_bind(system: ActorSystem) -> None:
     assert len(system.links) == 0
 
 
+@pytest.mark.otp("signals.monitor_dead")
 async def test_monitoring_the_dead_answers_noproc_at_once(system: ActorSystem) -> None:
     a, b = await puppet(system), await puppet(system)
     ref = b.ref
@@ -274,6 +298,7 @@ async def test_monitoring_the_dead_answers_noproc_at_once(system: ActorSystem) -
     assert a.got == [Down(monitor, ref, None, NOPROC)]
 
 
+@pytest.mark.otp("signals.demonitor")
 async def test_after_demonitor_nothing_is_heard_even_of_what_was_on_its_way(
     system: ActorSystem,
 ) -> None:
@@ -290,6 +315,7 @@ async def test_after_demonitor_nothing_is_heard_even_of_what_was_on_its_way(
     assert [down.monitor for down in a.got] == [keep]
 
 
+@pytest.mark.otp("signals.demonitor_owner")
 async def test_a_monitor_is_ended_only_by_its_owner(system: ActorSystem) -> None:
     a, b, c = await puppet(system), await puppet(system), await puppet(system)
     monitor = await do(a, lambda self: self.monitor(b.ref))

@@ -75,6 +75,7 @@ async def test_a_constructor_knows_who_it_is(system: ActorSystem) -> None:
     assert actor.got == ["to myself"]
 
 
+@pytest.mark.otp("gen_server_SUITE.undef_init")
 async def test_a_failing_constructor_leaves_nothing(system: ActorSystem) -> None:
     class Broken(Puppet):
         def __init__(self, other: Any) -> None:
@@ -91,6 +92,7 @@ async def test_a_failing_constructor_leaves_nothing(system: ActorSystem) -> None
     assert nothing_is_left(system)
 
 
+@pytest.mark.otp("gen_server_SUITE.start", "names.local_unique")
 async def test_a_name_is_taken_at_once_and_by_one(system: ActorSystem) -> None:
     ref = system.spawn(Puppet, name="n")
     assert system.whereis("n") is system.names["n"] is ref
@@ -111,6 +113,7 @@ async def test_a_constructor_that_takes_its_own_name_fails(system: ActorSystem) 
     assert system.names["n"].actor_class is Puppet
 
 
+@pytest.mark.otp("names.local_release")
 async def test_incarnations_count_for_each_name(system: ActorSystem) -> None:
     for expected in (1, 2, 3):
         ref = system.spawn(Puppet, name="n")
@@ -153,6 +156,7 @@ async def test_after_an_async_start_a_sync_actor_has_no_task(system: ActorSystem
     assert not ref._cell.more().tasks
 
 
+@pytest.mark.otp("gen_server_SUITE.start", "proc_lib_SUITE.sync_start_nolink")
 async def test_start_waits_for_on_start(system: ActorSystem) -> None:
     gate, log = trio.Event(), list[str]()
     async with trio.open_nursery() as nursery:
@@ -168,6 +172,7 @@ async def test_start_waits_for_on_start(system: ActorSystem) -> None:
     assert log == ["starting", "started", "start returned"]
 
 
+@pytest.mark.otp("gen_server_SUITE.start")
 async def test_a_failed_start_tells_why_and_leaves_nothing(system: ActorSystem) -> None:
     with pytest.raises(StartFailed) as failed:
         await system.start(Failing, name="f")
@@ -177,6 +182,7 @@ async def test_a_failed_start_tells_why_and_leaves_nothing(system: ActorSystem) 
     assert nothing_is_left(system)
 
 
+@pytest.mark.otp("gen_server_SUITE.start", "gen_server_SUITE.crash")
 async def test_on_start_may_say_the_reason_without_a_crash(
     system: ActorSystem, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -190,6 +196,7 @@ async def test_on_start_may_say_the_reason_without_a_crash(
     assert not caplog.records
 
 
+@pytest.mark.otp("gen_server_SUITE.start")
 async def test_one_that_is_not_needed_is_no_failure(system: ActorSystem) -> None:
     class Unneeded(Puppet):
         def on_start(self) -> None:
@@ -201,6 +208,7 @@ async def test_one_that_is_not_needed_is_no_failure(system: ActorSystem) -> None
     assert nothing_is_left(system)
 
 
+@pytest.mark.otp("gen_server_SUITE.start")
 async def test_a_start_that_takes_too_long_leaves_nothing(system: ActorSystem) -> None:
     gate, log = trio.Event(), list[str]()
     with pytest.raises(StartFailed) as failed:

@@ -27,6 +27,7 @@ class Clockwatcher(Puppet):
         return None
 
 
+@pytest.mark.otp("timers.never_early")
 @pytest.mark.parametrize("kind", [Puppet, AsyncPuppet])
 async def test_a_timer_fires_once_in_its_time(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
@@ -39,6 +40,7 @@ async def test_a_timer_fires_once_in_its_time(system: ActorSystem, kind: type[An
     assert actor.got == ["tick"]
 
 
+@pytest.mark.otp("timers.never_early")
 @given(delays)
 def test_timers_fire_in_order_and_never_early(wanted: list[float]) -> None:
     async def story() -> None:
@@ -55,6 +57,7 @@ def test_timers_fire_in_order_and_never_early(wanted: list[float]) -> None:
     trio.run(story, clock=MockClock(autojump_threshold=0))
 
 
+@pytest.mark.otp("timers.library")
 async def test_a_period_repeats_until_it_is_cancelled(system: ActorSystem) -> None:
     actor = await puppet(system)
     timer = await do(actor, lambda self: self.send_every(1.0, "tick"))
@@ -86,6 +89,7 @@ async def test_a_period_is_longer_than_nothing(system: ActorSystem) -> None:
     assert reason.error == "AssertionError"
 
 
+@pytest.mark.otp("timers.cancel")
 async def test_cancelling_answers_what_was_left(system: ActorSystem) -> None:
     actor = await puppet(system)
     timer = actor.send_after(5.0, "tick")
@@ -98,6 +102,7 @@ async def test_cancelling_answers_what_was_left(system: ActorSystem) -> None:
     assert actor.got == ["now"]
 
 
+@pytest.mark.otp("timers.incarnation")
 async def test_the_next_life_hears_nothing_of_the_last_ones_timers(system: ActorSystem) -> None:
     first = await puppet(system, name="n")
     first.send_after(1.0, "once")
@@ -109,6 +114,7 @@ async def test_the_next_life_hears_nothing_of_the_last_ones_timers(system: Actor
     assert (second.incarnation, second.got) == (2, [])
 
 
+@pytest.mark.otp("timers.dead_target")
 async def test_code_of_the_dead_sets_no_timers(system: ActorSystem) -> None:
     actor = await puppet(system)
     actor.ref.exit(KILL)
