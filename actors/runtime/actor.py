@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,6 +29,7 @@ from actors.runtime.exits import NOPROC, NORMAL, ExitReason
 from actors.runtime.futures import Future, ReplySlot
 from actors.runtime.links import MonitorRef
 from actors.runtime.mailbox import Mailbox, Overflow
+from actors.runtime.named_timers import drop_named_timer, set_named_timer
 from actors.runtime.ref import Ref
 from actors.runtime.reports import StatusView, redacted
 from actors.runtime.signals import TIMEOUT, Continue, Done, Down
@@ -203,6 +204,15 @@ class Actor(pykka.Actor):
     def cancel_timer(self, timer: TimerRef) -> float | None:
         """The seconds that were left, or None if it had fired. What has fired may be queued."""
         return timer.cancel()
+
+    def set_timer(self, key: Hashable, delay_s: float, message: Any) -> None:
+        """Send this actor a message later, instead of what its timer of this key would have sent:
+        nothing of that is heard any more, even if it has fired."""
+        set_named_timer(self._actor_cell, key, delay_s, message)
+
+    def drop_timer(self, key: Hashable) -> float | None:
+        """Hear nothing of it any more; the seconds that were left, None if there was none."""
+        return drop_named_timer(self._actor_cell, key)
 
     def timeout_after(self, delay_s: float, message: Any = TIMEOUT) -> None:
         """Send this actor a message if nothing else comes within the delay after the current one.

@@ -15,7 +15,7 @@ for a moment.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum
 from threading import get_ident
@@ -75,8 +75,8 @@ class Extra:
     """What most actors never have, made when first needed."""
 
     __slots__ = (
-        "deferred", "holdings", "hook", "label", "on_exit", "parked", "stash", "stop_answers",
-        "tasks", "timers", "watch",
+        "deferred", "holdings", "hook", "label", "named_timers", "on_exit", "parked", "stash",
+        "stop_answers", "tasks", "timers", "watch",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +87,7 @@ class Extra:
         self.stop_answers: list[Answer] = []
         self.hook: TaskRef | None = None
         self.parked: trio.lowlevel.Task | None = None
+        self.named_timers: dict[Hashable, tuple[object, TimerRef]] | None = None
         self.stash: Stash | None = None
         self.holdings: dict[Holding, None] | None = None
         self.watch: Watch | None = None

@@ -45,22 +45,6 @@ class Timeout:
 TIMEOUT = Timeout()
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequest:
-    """The system, or the supervisor of a trapping actor, asks it to end; `on_stop` runs."""
-
-    reason: ExitReason
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A task of the actor has ended; `callback` gets the outcome in the actor's turn."""
-
-    task: TaskRef
-    callback: Callable[[Any], None]
-    result: Outcome[Any]
-
-
 class Errand:
     """Something the runtime does in a turn of the actor, as its code."""
 
@@ -69,6 +53,29 @@ class Errand:
     def run(self, cell: Cell) -> Any:
         """Do it. A coroutine is awaited; what is raised ends the actor."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequest(Errand):
+    """The system, or the supervisor of a trapping actor, asks it to end; `on_stop` runs."""
+
+    reason: ExitReason
+
+    def run(self, cell: Cell) -> None:
+        cell.actor.stop(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Errand):
+    """A task of the actor has ended; `callback` gets the outcome in the actor's turn."""
+
+    task: TaskRef
+    callback: Callable[[Any], None]
+    result: Outcome[Any]
+
+    def run(self, _cell: Cell) -> None:
+        if not self.task.is_cancelled:
+            self.callback(self.result)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from actors.runtime.errors import Ignore, StartFailed, Stop
 from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason, crash
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask
-from actors.runtime.signals import Done, Errand, StopRequest
+from actors.runtime.signals import Errand, StopRequest
 from actors.runtime.tasks import LETS_THROUGH, TaskRef, awaiting, discard, start_owned
 from actors.runtime.watch import Watch
 
@@ -212,18 +212,10 @@ def _hear_stop(cell: Cell) -> None:
 
 def _handle_control(cell: Cell, item: Any) -> Any:
     """A control item; what `on_receive` returned for it, if it went there."""
-    match item:
-        case Done(task, callback, result):
-            if not task.is_cancelled:
-                callback(result)
-        case StopRequest(reason):
-            cell.actor.stop(reason)
-        case _:
-            result = item.run(cell) if isinstance(item, Errand) else cell.actor.on_receive(item)
-            if isinstance(result, CoroutineType) and not cell.is_async:
-                _refuse_coroutine(result)
-            return result
-    return None
+    result = item.run(cell) if isinstance(item, Errand) else cell.actor.on_receive(item)
+    if result is not None and isinstance(result, CoroutineType) and not cell.is_async:
+        _refuse_coroutine(result)
+    return result
 
 
 def _handle_special(cell: Cell, message: Any) -> None:

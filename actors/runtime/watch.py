@@ -21,7 +21,8 @@ import trio
 
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask
-from actors.runtime.signals import TIMEOUT, Done, Errand, Inspect, StopRequest
+from actors.runtime.named_timers import Tick
+from actors.runtime.signals import TIMEOUT, Errand, Inspect, StopRequest
 
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
@@ -89,7 +90,7 @@ class Watch:
             return None
         if type(item) is not Inspect:
             self._disarm()
-            if self.observers and not isinstance(item, Errand | StopRequest | Done):
+            if self.observers:
                 item = self._observed(item)
         return item, is_control
 
@@ -109,8 +110,11 @@ class Watch:
                 self.settle()
 
     def _observed(self, item: Any) -> Any:
-        if type(item) is not Ask:
+        if type(item) is Tick:
+            self.tell(Direction.IN, item.message)
+        elif not isinstance(item, Errand | Ask):
             self.tell(Direction.IN, item)
+        if type(item) is not Ask:
             return item
         self.tell(Direction.IN, item.message)
         return (

@@ -138,6 +138,7 @@ async def test_a_missing_continuation_is_a_clear_crash(system: ActorSystem) -> N
 # ---------------------------------------------------------------------- stash
 
 
+@pytest.mark.otp("timers.gen_statem_timeouts")
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(1, 4), max_size=6))
 def test_what_was_put_aside_comes_back_in_order(messages: list[int], counts: list[int]) -> None:
     """In whatever portions, and before what has come meanwhile."""

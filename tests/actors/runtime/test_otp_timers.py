@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 import trio
 
-from actors.runtime import KILL, KILLED, SHUTDOWN, ActorSystem, Custom, Exit, exit_after
+from actors.runtime import (
+    KILL,
+    KILLED,
+    SHUTDOWN,
+    ActorSystem,
+    Custom,
+    Exit,
+    exit_after,
+    inspection,
+)
 from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet, settle
 
 KINDS = [Puppet, AsyncPuppet]
@@ -98,3 +107,59 @@ async def test_work_that_comes_later_is_a_message(system: ActorSystem) -> None:
     await do(actor, lambda self: self.send_every(1.0, lambda it: it.got.append("applied")) and None)
     await settle(2.5)
     assert actor.got == ["applied", "applied"]
+
+
+@pytest.mark.otp("timers.gen_statem_timeouts")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_named_timer_replaces_the_one_before(system: ActorSystem, kind: type[Any]) -> None:
+    actor = await puppet(system, kind)
+
+    def act(self: Any) -> None:
+        self.set_timer("a", 1.0, "a replaced")
+        self.set_timer("a", 2.0, "a")
+        self.set_timer("b", 1.0, "b")
+        self.set_timer("c", 1.0, "c dropped")
+        assert self.drop_timer("c") == pytest.approx(1.0)
+        assert self.drop_timer("c") is None
+
+    await do(actor, act)
+    await settle(5.0)
+    assert actor.got == ["b", "a"]
+    assert system.statistics().timers == 0
+
+
+@pytest.mark.otp("timers.gen_statem_timeouts")
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_a_named_timer_that_fired_is_not_heard_if_it_was_replaced(
+    system: ActorSystem, is_replaced: bool
+) -> None:
+    actor = await puppet(system, AsyncPuppet)
+
+    async def act(self: Any) -> None:
+        self.set_timer("a", 1.0, "fired while this waits")
+        await trio.sleep(2.0)
+        if is_replaced:
+            self.set_timer("a", 1.0, "a")
+        else:
+            assert self.drop_timer("a") == 0.0
+
+    await actor.ref.call(act)
+    await settle(5.0)
+    assert actor.got == (["a"] if is_replaced else [])
+
+
+async def test_a_named_timer_ends_with_its_incarnation(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await do(actor, lambda self: self.set_timer("a", 1.0, "a"))
+    actor.ref.exit(KILL)
+    assert system.statistics().timers == 0
+    actor.set_timer("a", 1.0, "code of the dead sets none")
+    assert system.statistics().timers == 0
+
+
+async def test_a_named_timer_is_a_message_to_observers(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await inspection.keep_log(actor.ref)
+    await do(actor, lambda self: self.set_timer("a", 1.0, "a"))
+    await settle(2.0)
+    assert [seen.message for seen in await inspection.get_log(actor.ref)][-1] == "a"
