@@ -62,7 +62,7 @@ def turn(cell: Cell, messages_max: int) -> int:
         return _other_turn(cell, messages_max)
     mailbox = cell.mailbox
     receive = cell.actor.on_receive
-    handled, message = 0, None
+    handled, counted, message = 0, 0, None
     cell.dispatcher.running = cell
     try:
         while cell.ending is None:
@@ -71,6 +71,8 @@ def turn(cell: Cell, messages_max: int) -> int:
                 break
             if mailbox.control is not None:
                 handled += 1
+                cell.handled += handled - counted  # exact for whoever looks at it here
+                counted = handled
                 message = mailbox.next_control()
                 _handle_control(cell, message)
                 if not _is_watched(cell):
@@ -92,7 +94,7 @@ def turn(cell: Cell, messages_max: int) -> int:
         _fail(cell, error, message)
     finally:
         cell.dispatcher.running = None
-        cell.handled += handled
+        cell.handled += handled - counted
         # The deque lives only while something waits, so that the idle cost next to nothing.
         if mailbox.traffic is not None and not mailbox.traffic:
             mailbox.traffic = None
@@ -115,6 +117,7 @@ def _watched_turn(cell: Cell, messages_max: int) -> int:
                 break
             message, is_control = taken
             handled += 1
+            cell.handled += 1
             if is_control:
                 _handle_control(cell, message)
             elif type(message) in _SPECIAL:
@@ -130,7 +133,6 @@ def _watched_turn(cell: Cell, messages_max: int) -> int:
         _fail(cell, error, message)
     finally:
         cell.dispatcher.running = None
-        cell.handled += handled
     return handled or 1
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from actors.runtime import (
     KILL,
@@ -20,6 +24,7 @@ from actors.runtime import (
     CallTimeout,
     Custom,
     inspection,
+    open_system,
 )
 from actors.runtime.watch import Direction, Seen
 from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
@@ -93,6 +98,22 @@ async def test_an_actor_does_not_inspect_itself(system: ActorSystem) -> None:
     with pytest.raises(CallError) as failed:
         await actor.ref.call(lambda self: inspection.get_state(self.ref))
     assert isinstance(failed.value, CallingSelf) or "calling_self" in str(failed.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_watched", [True, False])
+async def test_a_status_counts_what_was_handled_and_not_the_looking(
+    system: ActorSystem, kind: type[Any], is_watched: bool
+) -> None:
+    actor = await puppet(system, kind)
+    if is_watched:
+        await inspection.keep_log(actor.ref)
+    assert (await inspection.get_status(actor.ref)).statistics.handled == 0
+    for n in range(5):
+        actor.ref.tell(n)
+    assert (await inspection.get_status(actor.ref)).statistics.handled == 0, "it goes before"
+    await settle()
+    assert (await inspection.get_status(actor.ref)).statistics.handled == 5
 
 
 # ---------------------------------------------------------------------- state
@@ -348,3 +369,62 @@ async def test_a_watched_actor_leaves_room_for_others(system: ActorSystem) -> No
     assert seen[0] < 100
     await settle()
     assert actor.got == list(range(100))
+
+
+def bound(act: Callable[[Any, int], Any], n: int) -> Callable[[Any], Any]:
+    return lambda self: act(self, n)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["tell", "ask", "later", "stash", "unstash", "continue", "stop", "crash"]),
+        st.integers(0, 9),
+    ),
+    max_size=15,
+)
+
+
+@pytest.mark.otp("sys_SUITE.trace")
+@pytest.mark.parametrize("kind", KINDS)
+@given(wanted=steps)
+def test_an_actor_that_is_watched_does_the_same(
+    kind: type[Any], wanted: list[tuple[str, int]]
+) -> None:
+    """Its messages take another way through the runtime; nobody can tell by what it does."""
+
+    class Busy(kind):  # type: ignore[misc]  # one of two known classes
+        def on_continue(self, message: Any) -> None:
+            self.got.append(("continued", message))
+
+    acts: dict[str, Callable[[Any, int], Any]] = {
+        "later": lambda self, n: self.send_after(n + 1.0, ("later", n)) and None,
+        "stash": lambda self, n: self.stash(("stashed", n)),
+        "unstash": lambda self, n: self.unstash(n),
+        "continue": lambda self, n: self.continue_with(n),
+        "stop": lambda self, n: self.stop(Custom(n)),
+    }
+
+    async def story(is_watched: bool) -> Any:
+        async with open_system() as system:
+            actor = await puppet(system, Busy)
+            ref, answers = actor.ref, []
+            if is_watched:
+                await inspection.keep_log(ref)
+            for what, n in wanted:
+                if what == "ask":
+                    answers.append(ref.ask(n, block=False))
+                elif what == "crash":
+                    ref.cast(ValueError(n))
+                elif what in acts:
+                    ref.cast(bound(acts[what], n))
+                else:
+                    ref.cast(n)
+            await settle(20.0)
+            errors = [repr(answer.error) for answer in answers]
+            return actor.got, ref.exit_reason, errors, system.dead_letters
+
+    plain, watched = (
+        trio.run(story, is_watched, clock=MockClock(autojump_threshold=0))
+        for is_watched in (False, True)
+    )
+    assert plain == watched
