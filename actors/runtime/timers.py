@@ -132,7 +132,6 @@ class Timers:
         """Call `deliver(message)` at a time, at once if that has passed, unless `cell` ends before;
         and then after every period, if there is one."""
         assert period_s is None or period_s > 0, "a period is longer than nothing"
-        at_s = max(at_s, trio.current_time())
         timer = TimerRef(self, at_s, cell, deliver, message, period_s)
         if cell.is_dead:
             timer._finish()

@@ -105,8 +105,8 @@ class Watch:
             except Exception:
                 logger.exception("an observer of %s failed and was removed", self._cell.ref)
                 is_kept = False
-            if not is_kept and self.observers.get(name) is observer:
-                del self.observers[name]
+            if not is_kept:
+                self.observers.pop(name, None)
                 self.settle()
 
     def _observed(self, item: Any) -> Any:
@@ -126,13 +126,13 @@ class Watch:
     # ------------------------------------------------------------------ the receive timeout
 
     def arm(self, at_s: float, message: Any) -> None:
-        """Wait for the next message until then. What waits already ends the timeout, unless its
-        time has come."""
+        """Wait for the next message until then, from after the current one on. What waits already
+        ends the timeout in its turn, unless the time has come."""
         mailbox = self._cell.mailbox
         self._disarm()
         if at_s <= trio.current_time():
             mailbox.put_next(message)
-        elif at_s < float("inf") and not self._has_messages():
+        elif at_s < float("inf"):
             timers = self._cell.system.timers
             self._timeout = timers.set_at(at_s, self._cell, self._fire, message)
         self.settle()

@@ -33,6 +33,7 @@ async def test_joining_twice_is_two_entries_and_leaving_takes_one(system: ActorS
     assert groups.members("g") == [a, b]
     groups.leave("g", [a, b])
     assert (groups.members("g"), groups.groups()) == ([], []), "an empty group is none"
+    assert not a._cell.more().holdings, "it is told of nothing any more"
 
 
 @pytest.mark.otp("names.pg_join_leave")

@@ -153,6 +153,26 @@ async def test_a_failing_change_leaves_the_state(system: ActorSystem) -> None:
     assert await inspection.get_state(actor.ref) == {"got": ["a"]}
 
 
+@pytest.mark.otp("gen_server_SUITE.replace_state")
+async def test_a_failing_change_works_on_a_copy(system: ActorSystem) -> None:
+    class Sharing(Puppet):
+        def __init__(self) -> None:
+            super().__init__()
+            self.data = {"a": 1}
+
+        def get_state(self) -> dict[str, int]:
+            return self.data
+
+    def change(state: dict[str, int]) -> Any:
+        state.clear()
+        raise KeyError("no")
+
+    actor = await puppet(system, Sharing)
+    with pytest.raises(CallbackFailed):
+        await inspection.replace_state(actor.ref, change)
+    assert actor.data == {"a": 1}
+
+
 @pytest.mark.otp("sys_SUITE.special_process")
 async def test_an_actor_may_keep_its_state_elsewhere(system: ActorSystem) -> None:
     """The protocol is `get_state` and `set_state`; that they fail is contained."""
@@ -350,6 +370,24 @@ async def test_an_answer_given_later_is_seen(system: ActorSystem) -> None:
     assert [seen.message for seen in log if seen.direction is Direction.OUT] == ["later"]
 
 
+async def test_an_ask_that_was_put_aside_is_answered_once(system: ActorSystem) -> None:
+    class Postponing(Puppet):
+        def on_receive(self, message: Any) -> Any:
+            if message == "open":
+                return self.unstash()
+            return self.stash(message) if not self.got else super().on_receive(message)
+
+    actor = await puppet(system, Postponing)
+    await inspection.keep_log(actor.ref)
+    asked = actor.ref.ask("x", block=False)
+    await settle()
+    actor.got.append("it may answer now")
+    await actor.ref.call("open")
+    assert await asked == "x"
+    log = await inspection.get_log(actor.ref)
+    assert [seen.message for seen in log if seen.direction is Direction.OUT] == [1, "x"]
+
+
 async def test_a_crash_under_watch_is_a_crash(system: ActorSystem) -> None:
     actor = await puppet(system)
     ref = actor.ref
@@ -359,9 +397,10 @@ async def test_a_crash_under_watch_is_a_crash(system: ActorSystem) -> None:
     assert ref.exit_reason is not None
 
 
-async def test_a_watched_actor_leaves_room_for_others(system: ActorSystem) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_watched_actor_leaves_room_for_others(system: ActorSystem, kind: type[Any]) -> None:
     """Its turns are as long as anybody's."""
-    actor, other = await puppet(system), await puppet(system)
+    actor, other = await puppet(system, kind), await puppet(system)
     await inspection.keep_log(actor.ref)
     for n in range(100):
         actor.ref.tell(n)

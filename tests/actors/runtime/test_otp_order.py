@@ -20,9 +20,9 @@ from actors.runtime import (
     ActorSystem,
     Crash,
     StashFull,
+    inspection,
     open_system,
 )
-from actors.runtime.inspection import get_status
 from actors.runtime.tracing import DeadLetter
 from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, listen, puppet, settle
 
@@ -77,6 +77,7 @@ async def test_continuing_chains_before_whatever_waits(
     def chain(self: Any) -> None:
         self.continue_with("second")
         self.continue_with("third")
+        self.continue_with("fourth")
 
     def act(self: Any) -> None:
         self.ref.tell("traffic")
@@ -84,7 +85,7 @@ async def test_continuing_chains_before_whatever_waits(
 
     await do(actor, act)
     await settle()
-    assert actor.got == ["continued second", "continued third", "traffic"]
+    assert actor.got == ["continued second", "continued third", "continued fourth", "traffic"]
 
 
 @pytest.mark.otp("gen_server_SUITE.continue")
@@ -287,9 +288,27 @@ async def test_a_system_message_does_not_end_a_timeout(
     actor = await puppet(system, kind)
     await do(actor, lambda self: self.timeout_after(2.0))
     await settle(1.0)
-    await get_status(actor.ref)
+    await inspection.get_status(actor.ref)
     await settle(1.1)
     assert actor.got == [TIMEOUT]
+
+
+@pytest.mark.otp("gen_server_SUITE.handle_event_timeout")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("has_come", [True, False])
+async def test_a_message_ends_a_timeout_though_it_cannot_be_handled_yet(
+    system: ActorSystem, kind: type[Any], has_come: bool
+) -> None:
+    actor = await puppet(system, kind)
+    await do(actor, lambda self: self.timeout_after(2.0))
+    await inspection.suspend(actor.ref)
+    if has_come:
+        actor.ref.tell("waiting")
+    await settle(5.0)
+    assert actor.got == []
+    await inspection.resume(actor.ref)
+    await settle(5.0)
+    assert actor.got == (["waiting"] if has_come else [TIMEOUT])
 
 
 @pytest.mark.otp("gen_server_SUITE.handle_event_timeout_zero", "timers.gen_server_timeouts")
@@ -406,8 +425,19 @@ async def test_looking_at_an_idle_actor_does_not_keep_it_busy(system: ActorSyste
     await do(actor, lambda self: self.idle_after(8.0))
     for _ in range(6):
         await settle(2.0)
-        await get_status(actor.ref)
+        await inspection.get_status(actor.ref)
     assert actor.got == [TIMEOUT]
+
+
+async def test_an_actor_that_cannot_handle_what_waits_is_not_idle(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await do(actor, lambda self: self.idle_after(8.0))
+    await inspection.suspend(actor.ref)
+    actor.ref.tell("waiting")
+    await settle(20.0)
+    await inspection.resume(actor.ref)
+    await settle()
+    assert actor.got == ["waiting"]
 
 
 async def test_an_actor_in_a_long_handler_is_not_idle(system: ActorSystem) -> None:

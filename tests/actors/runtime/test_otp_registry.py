@@ -60,6 +60,7 @@ async def test_a_unique_key_has_one_owner(system: ActorSystem) -> None:
     assert registry.count() == 1, "nobody unregisters another"
     registry.unregister(first, "k")
     registry.unregister(first, "k")
+    assert not first._actor_cell.extra.holdings, "it is told of nothing any more"
     assert (registry.lookup("k"), registry.whereis("k"), registry.count()) == ([], None, 0)
     registry.register(second, "k")
     assert registry.whereis("k") is second.ref

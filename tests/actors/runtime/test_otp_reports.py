@@ -94,14 +94,17 @@ async def test_raising_stop_ends_at_once_through_on_stop(
 
 @pytest.mark.otp("gen_server_SUITE.crash", "proc_lib_SUITE.crash")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_watched", [True, False])
 async def test_a_crash_is_one_event_and_one_record(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture, kind: type[Any]
+    system: ActorSystem, caplog: pytest.LogCaptureFixture, kind: type[Any], is_watched: bool
 ) -> None:
     parent, client = await puppet(system, name="parent"), await puppet(system, AsyncPuppet)
     plain, trapper = await puppet(system, name="plain"), await puppet(system, Trapper)
     actor = await puppet(system, kind, name="n", supervisor=parent.ref)
     await do(actor, lambda self: self.link(plain.ref) or self.link(trapper.ref))
     actor.set_label("a label")
+    if is_watched:
+        await inspection.keep_log(actor.ref)
     events, ref = listen(system, Crashed), actor.ref
     client.ref.tell(lambda _self: ref.call(ValueError("boom")))
     assert isinstance(await ref.wait_exit(), Crash)

@@ -125,6 +125,7 @@ async def test_a_named_timer_replaces_the_one_before(system: ActorSystem, kind: 
     await do(actor, act)
     await settle(5.0)
     assert actor.got == ["b", "a"]
+    assert actor.drop_timer("a") is None, "its tick was heard"
     assert system.statistics().timers == 0
 
 
