@@ -22,6 +22,7 @@ DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "docs/conformance.md",
     "docs/operations.md",
     "docs/protocol.md",
 )

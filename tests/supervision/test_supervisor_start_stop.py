@@ -29,6 +29,7 @@ from tests.supervision.actors import (
 )
 
 
+@pytest.mark.otp("law.L1")
 async def test_children_start_one_after_the_other(stage: Stage) -> None:
     gate = stage.world.hold_next("b")
     async with trio.open_nursery() as nursery:
@@ -80,6 +81,7 @@ async def test_brutal_kill_does_not_ask(stage: Stage) -> None:
     assert stage.seen(UncleanShutdown) == []
 
 
+@pytest.mark.otp("supervisor_SUITE.child_unlink")
 async def test_a_child_that_unlinked_itself_is_stopped_all_the_same(stage: Stage) -> None:
     sup = await stage.supervise("a")
     await stage.ref("a").call("unlink")
