@@ -6,6 +6,7 @@ It hears every event once, to count crashes and restarts for the metrics and to 
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
@@ -19,6 +20,7 @@ from actors.runtime import KILL, ActorSystem, Custom, describe
 from actors.runtime.exits import is_abnormal
 from actors.runtime.tracing import DeadLetter, Event, Exited, Restarted
 from gateway.metrics import Metrics
+from supervision import Level, report_of
 from supervision.tree import snapshot, to_json
 
 logger = structlog.get_logger("ops")
@@ -31,6 +33,8 @@ KILL_REASON = "kill"
 
 EVENTS_KEPT: Final = 500
 """Events for whoever looks only after something has happened: some minutes of trouble."""
+
+LEVELS = {Level.DEBUG: logging.DEBUG, Level.INFO: logging.INFO, Level.WARNING: logging.WARNING}
 
 
 class Backend:
@@ -75,6 +79,12 @@ class Backend:
                 self._metrics.restarts += 1
             case DeadLetter():
                 self._metrics.dead_letters += 1
+        report = report_of(event)
+        if report is not None:
+            logger.log(
+                LEVELS[report.level], "supervisor_report", supervisor=report.supervisor,
+                context=report.context, child=report.offender, reason=report.reason,
+            )  # fmt: skip
 
     def drain(self) -> None:
         """The server is about to leave: not ready any more."""

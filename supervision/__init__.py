@@ -1,7 +1,8 @@
 """Supervisors: children started in order, restarted by rule, stopped in reverse.
 
-Read `spec` for the words, `strategy`, `intensity`, `backoff` and `trouble` for the decisions,
-`supervisor` and `dynamic` for the doing, `admin` for talking to them, `tree` for looking at them.
+Read `spec` for the words, `strategy`, `intensity`, `backoff`, `trouble` and `upgrade` for the
+decisions, `supervisor` and `dynamic` for the doing, `admin` for talking to them, `tree` and
+`reports` for looking at them.
 Knows the actor runtime and nothing of chat.
 """
 
@@ -15,17 +16,29 @@ from supervision.admin import CountChildren as CountChildren
 from supervision.admin import Counts as Counts
 from supervision.admin import DeleteChild as DeleteChild
 from supervision.admin import Done as Done
+from supervision.admin import GetChildSpec as GetChildSpec
 from supervision.admin import NotStarted as NotStarted
 from supervision.admin import Refusal as Refusal
 from supervision.admin import RestartChild as RestartChild
 from supervision.admin import StartChild as StartChild
 from supervision.admin import TerminateChild as TerminateChild
+from supervision.admin import UpdateDynamic as UpdateDynamic
+from supervision.admin import UpdateSpec as UpdateSpec
+from supervision.admin import WhichChild as WhichChild
 from supervision.admin import WhichChildren as WhichChildren
 from supervision.backoff import Backoff as Backoff
 from supervision.dynamic import DynamicSupervisor as DynamicSupervisor
+from supervision.events import ChildReady as ChildReady
+from supervision.events import FailedToStart as FailedToStart
+from supervision.events import Level as Level
 from supervision.events import StartAttemptFailed as StartAttemptFailed
 from supervision.events import UncleanShutdown as UncleanShutdown
+from supervision.events import UncleanShutdowns as UncleanShutdowns
 from supervision.intensity import Window as Window
+from supervision.reading import read_child as read_child
+from supervision.reading import read_supervisor as read_supervisor
+from supervision.reports import Report as Report
+from supervision.reports import report_of as report_of
 from supervision.spawner import SpawnerHandle as SpawnerHandle
 from supervision.spec import BRUTAL_KILL as BRUTAL_KILL
 from supervision.spec import AutoShutdown as AutoShutdown
@@ -39,7 +52,6 @@ from supervision.spec import validate as validate
 from supervision.strategy import ChildView as ChildView
 from supervision.strategy import Plan as Plan
 from supervision.strategy import plan as plan
-from supervision.supervisor import FailedToStart as FailedToStart
 from supervision.supervisor import Supervisor as Supervisor
 from supervision.tree import TreeNode as TreeNode
 from supervision.tree import snapshot as snapshot

@@ -6,11 +6,13 @@ Send them with `Ref.call`, or use the functions, which do that. A supervisor ans
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from actors.runtime import ExitReason, Ref
-from supervision.spec import ChildSpec, Problem
+from supervision.spec import ChildSpec, Problem, SupervisorSpec
 
 ADMIN_DEADLINE_S = 60.0
 """Longer than a child may take to start or stop by default."""
@@ -58,10 +60,34 @@ class Counts:
 
 # ---------------------------------------------------------------------- messages
 
+Key = str | Ref
+"""Which child: the id under its supervisor. Dynamic children are also known by their ref."""
+
+GivenSpec = ChildSpec | Mapping[str, Any]
+"""A spec, or a mapping for `reading.read_child`."""
+
+Init = Callable[[], SupervisorSpec | Mapping[str, Any]]
+"""Makes a supervisor's spec, each time it starts and whenever it is updated (OTP's `init/1`). May
+raise `Ignore`: the supervisor is not needed now, or stays as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class WhichChildren:
     """Answer: `list[ChildInfo]`, in start order."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhichChild:
+    """Answer: its `ChildInfo`, or a refusal."""
+
+    id: Key
+
+
+@dataclass(frozen=True, slots=True)
+class GetChildSpec:
+    """Answer: its `ChildSpec`, without arguments if it is temporary; or a refusal."""
+
+    id: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +99,7 @@ class CountChildren:
 class StartChild:
     """Add a child and start it. Answer: `ChildStarted` or a refusal."""
 
-    spec: ChildSpec
+    spec: GivenSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +107,7 @@ class TerminateChild:
     """Stop a child; its spec stays, unless it is temporary or dynamic. Stopping the stopped is
     done. Answer: `Done` or a refusal."""
 
-    id: str
+    id: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +124,24 @@ class DeleteChild:
     id: str
 
 
-Request = WhichChildren | CountChildren | StartChild | TerminateChild | RestartChild | DeleteChild
+@dataclass(frozen=True, slots=True)
+class UpdateSpec:
+    """Change a fixed supervisor's limits and children as `upgrade` says, when nothing is under way;
+    None: to what its own `Init` says now. Answer: `Done`, or a refusal, and then nothing has
+    changed."""
+
+    spec: SupervisorSpec | Mapping[str, Any] | Init | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateDynamic:
+    """Change what a dynamic supervisor was made with; None leaves a part as it is. Children that
+    are there keep their incarnations and specs. Answer: `Done` or a refusal."""
+
+    factory: Callable[[str], ChildSpec] | None = None
+    max_children: float | None = None
+    intensity: int | None = None
+    period_s: float | None = None
 
 
 # ---------------------------------------------------------------------- answers
@@ -111,9 +154,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class ChildStarted:
-    """The child is ready; None if it raised `Ignore`."""
+    """The child is ready; None if it raised `Ignore`. `info` is what the actor then had as its
+    `start_info`, if it has one: nobody else keeps it."""
 
     ref: Ref | None
+    info: object = None
 
 
 class Refusal(StrEnum):
@@ -127,6 +172,8 @@ class Refusal(StrEnum):
     MAX_CHILDREN = "max_children"
     BUSY = "busy"
     """Too many requests are waiting."""
+    UNKNOWN = "unknown"
+    """No supervisor of this kind has an answer to that."""
     ENDING = "ending"
     """The supervisor is about to end."""
 
@@ -147,12 +194,14 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class BadSpec:
+    """What was given makes no sense."""
+
     problems: tuple[Problem, ...]
 
 
 StartAnswer = ChildStarted | AlreadyRunning | NotStarted | BadSpec | Refusal
 DoneAnswer = Done | Refusal
-Answer = list[ChildInfo] | Counts | StartAnswer | DoneAnswer
+UpdateAnswer = Done | BadSpec | Refusal
 
 
 # ---------------------------------------------------------------------- functions
@@ -169,6 +218,20 @@ async def which_children(
     return found
 
 
+async def which_child(
+    supervisor: Ref, id_: Key, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> ChildInfo | Refusal:
+    found: ChildInfo | Refusal = await supervisor.call(WhichChild(id_), timeout_s=timeout_s)
+    return found
+
+
+async def get_child_spec(
+    supervisor: Ref, id_: Key, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> ChildSpec | Refusal:
+    found: ChildSpec | Refusal = await supervisor.call(GetChildSpec(id_), timeout_s=timeout_s)
+    return found
+
+
 async def count_children(supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S) -> Counts:
     """How many children there are, and how they fare."""
     counts: Counts = await supervisor.call(CountChildren(), timeout_s=timeout_s)
@@ -176,7 +239,7 @@ async def count_children(supervisor: Ref, *, timeout_s: float = ADMIN_DEADLINE_S
 
 
 async def start_child(
-    supervisor: Ref, spec: ChildSpec, *, timeout_s: float = ADMIN_DEADLINE_S
+    supervisor: Ref, spec: GivenSpec, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> StartAnswer:
     """Add a child and start it; answered when it is ready, or why it is not. One that could not be
     started is not kept."""
@@ -185,7 +248,7 @@ async def start_child(
 
 
 async def terminate_child(
-    supervisor: Ref, id_: str, *, timeout_s: float = ADMIN_DEADLINE_S
+    supervisor: Ref, id_: Key, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> DoneAnswer:
     """Stop a child as its spec says; answered when it is gone and its name free. It is not started
     again until asked for; a temporary or dynamic one is forgotten. Stopping the stopped is done."""
@@ -207,4 +270,21 @@ async def delete_child(
 ) -> DoneAnswer:
     """Forget a child that does not run, and what is known of its failures."""
     answer: DoneAnswer = await supervisor.call(DeleteChild(id_), timeout_s=timeout_s)
+    return answer
+
+
+async def update_spec(
+    supervisor: Ref,
+    spec: SupervisorSpec | Mapping[str, Any] | Init | None = None,
+    *,
+    timeout_s: float = ADMIN_DEADLINE_S,
+) -> UpdateAnswer:
+    answer: UpdateAnswer = await supervisor.call(UpdateSpec(spec), timeout_s=timeout_s)
+    return answer
+
+
+async def update_dynamic(
+    supervisor: Ref, update: UpdateDynamic, *, timeout_s: float = ADMIN_DEADLINE_S
+) -> UpdateAnswer:
+    answer: UpdateAnswer = await supervisor.call(update, timeout_s=timeout_s)
     return answer

@@ -22,13 +22,13 @@ from actors.runtime import (
     MonitorRef,
     Ref,
 )
-from actors.runtime.exits import KILLED, crash
+from actors.runtime.exits import crash
 from actors.runtime.tracing import Restarted
-from supervision.admin import ChildInfo, ChildState
-from supervision.events import UncleanShutdown
+from supervision.admin import AlreadyRunning, ChildInfo, ChildStarted, ChildState, Key
+from supervision.events import ChildReady, Level, UncleanShutdown
 from supervision.shutdown import end_orphan, is_orphan, kill, shut_down
-from supervision.spec import BRUTAL_KILL, ChildSpec, Restart
-from supervision.strategy import ChildView
+from supervision.spec import ChildSpec, Restart, as_kept
+from supervision.strategy import ChildView, is_clean_end
 
 IGNORED = Custom("ignore")
 """What the runtime answers for an actor that raised `Ignore`."""
@@ -49,6 +49,8 @@ class Child:
     """Ends and failed starts in a row, for the backoff."""
     ready_s: float | None = None
     """When the latest incarnation became ready, if it did."""
+    start_info: object = None
+    """What it said when it became ready, until whoever asked for it has the answer."""
 
     @property
     def is_due(self) -> bool:
@@ -65,8 +67,20 @@ class Child:
         alive = self.state is not ChildState.STOPPED
         return ChildView(spec.id, spec.restart, spec.significant, alive)
 
+    def started(self) -> ChildStarted:
+        """The answer to whoever asked for it."""
+        info, self.start_info = self.start_info, None
+        return ChildStarted(self.ref, info)
+
     def info(self) -> ChildInfo:
         return ChildInfo(self.spec.id, self.ref, self.spec.kind, self.state, self.restarts)
+
+
+def _why(error: Exception, spec: ChildSpec) -> ExitReason:
+    """Why no object could be made. A stranger that has the name is no crash."""
+    if isinstance(error, AlreadyStarted) and error.ref.name == spec.name:
+        return Custom(AlreadyRunning(error.ref))
+    return crash(error)
 
 
 Failure = tuple[Child, ExitReason]
@@ -90,8 +104,9 @@ class ChildTable:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def get(self, id_: str) -> Child | None:
-        return self._by_id.get(id_)
+    def get(self, key: Key) -> Child | None:
+        """By id: a fixed child is not known by its ref."""
+        return self._by_id.get(key) if isinstance(key, str) else None
 
     def add(self, spec: ChildSpec) -> Child:
         """A new child at the end of the order."""
@@ -101,6 +116,14 @@ class ChildTable:
     def forget(self, child: Child) -> None:
         if self._by_id.get(child.spec.id) is child:
             del self._by_id[child.spec.id]
+
+    def respec(self, specs: Sequence[ChildSpec], state: ChildState) -> None:
+        """Exactly these, in this order: known ones keep their incarnations, the others begin in
+        this state."""
+        present, self._by_id = self._by_id, {}
+        for spec in specs:
+            child = self._by_id[spec.id] = present.get(spec.id) or Child(spec, state=state)
+            child.spec = as_kept(spec) if child.state is ChildState.RUNNING else spec
 
     def let_go(self, child: Child) -> None:
         """Forget an incarnation that has ended."""
@@ -118,22 +141,27 @@ class ChildTable:
 
     # ------------------------------------------------------------------ starting
 
-    async def start_in_order(self, children: Sequence[Child]) -> Failure | None:
-        """Start those that wait for it, one after the other, until one fails."""
+    async def start_in_order(
+        self, children: Sequence[Child], *, is_asked: bool = False
+    ) -> Failure | None:
+        """Start those that wait for it, one after the other, until one fails. `is_asked`: somebody
+        waits for the answer, in which a child may say something."""
         for child in children:
             if not child.is_due:
                 continue
             is_restart = child.state is ChildState.RESTARTING
-            reason = await self._start(child)
+            reason = await self._start(child, is_asked=is_asked)
             if reason is not None:
                 child.state = ChildState.RESTARTING
                 return child, reason
             if is_restart and child.ref is not None:
                 child.restarts += 1
                 self._emit(Restarted, child.spec.id, child.restarts)
+            if child.state is ChildState.RUNNING:
+                self._emit(ChildReady, child.spec.id, Level.DEBUG if is_asked else Level.INFO)
         return None
 
-    async def _start(self, child: Child) -> ExitReason | None:
+    async def _start(self, child: Child, *, is_asked: bool) -> ExitReason | None:
         """Start one child and wait until it is ready; why it could not be, otherwise None.
 
         It may be told to stop meanwhile (`STOPPING`): then whoever said so sees to the rest.
@@ -143,10 +171,10 @@ class ChildTable:
         try:
             ref = await self._spawn(child)
         except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
-            return None if child.state is ChildState.STOPPING else crash(error)
+            return None if child.state is ChildState.STOPPING else _why(error, child.spec)
         if ref is None:
             return None
-        reason = await self._until_ready(ref, child.spec.start_limit_s)
+        reason = await self._until_ready(child, ref, is_asked=is_asked)
         if child.state is ChildState.STOPPING:
             return None
         if reason is not None:
@@ -154,6 +182,7 @@ class ChildTable:
             return None if reason == IGNORED and self._ignored(child) else reason
         child.ready_s = trio.current_time()
         child.state = ChildState.RUNNING
+        child.spec = as_kept(child.spec)
         if not ref.is_alive():  # it was ready, and ended before this task got to run
             child.state = ChildState.ENDED
             self._on_end(child, ref, ref.exit_reason or NORMAL)
@@ -185,16 +214,18 @@ class ChildTable:
             return ref
         return None
 
-    async def _until_ready(self, ref: Ref, limit_s: float) -> ExitReason | None:
+    async def _until_ready(self, child: Child, ref: Ref, *, is_asked: bool) -> ExitReason | None:
         ended = trio.Event()
         reasons: list[ExitReason | None] = []
 
         def started(reason: ExitReason | None) -> None:
             reasons.append(reason)
+            if reason is None and is_asked:
+                child.start_info = getattr(ref._actor, "start_info", None)
             ended.set()
 
         self._actor.system.when_started(ref, started)
-        with trio.move_on_after(limit_s):
+        with trio.move_on_after(child.spec.start_limit_s):
             await ended.wait()
         if reasons:
             return reasons[0]
@@ -216,8 +247,7 @@ class ChildTable:
         child.state = ChildState.STOPPING
         if ref is not None and ref.is_alive():
             reason = await shut_down(self._actor, ref, child.spec)
-            expected = KILLED if child.spec.shutdown_s is BRUTAL_KILL else SHUTDOWN
-            if reason is not None and reason != expected:
+            if reason is not None and not is_clean_end(child.spec, reason):
                 self._emit(UncleanShutdown, child.spec.id, reason)
         self.let_go(child)
         child.state = ChildState.STOPPED
@@ -227,5 +257,5 @@ class ChildTable:
         for child in reversed(tuple(self._by_id.values())):
             await self.stop(child)
 
-    def _emit(self, kind: type[Restarted | UncleanShutdown], *fields: object) -> None:
+    def _emit(self, kind: type[ChildReady | Restarted | UncleanShutdown], *fields: object) -> None:
         self._actor.system.emit(kind, self._actor.ref, *fields)

@@ -35,42 +35,42 @@ from actors.runtime import (
     Down,
     Exit,
     ExitReason,
-    MonitorRef,
     Ref,
-    ReplySlot,
     is_abnormal,
 )
 from actors.runtime.exits import crash
+from actors.runtime.system import IGNORED
 from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
 from supervision.admin import (
     AlreadyRunning,
     BadSpec,
     ChildInfo,
     ChildStarted,
-    ChildState,
     CountChildren,
     Counts,
     DeleteChild,
     Done,
     DoneAnswer,
+    GetChildSpec,
+    GivenSpec,
+    Key,
     NotStarted,
     Refusal,
     RestartChild,
     StartAnswer,
     StartChild,
     TerminateChild,
+    UpdateAnswer,
+    UpdateDynamic,
+    WhichChild,
     WhichChildren,
 )
 from supervision.backoff import Backoff
+from supervision.population import DynamicChild, counts, info_of, infos, name_of, spec_of
+from supervision.reading import read_child
 from supervision.shutdown import end_orphan, is_orphan, shut_down, shut_down_all
 from supervision.spawner import OWED_MAX, owe, take_owed
-from supervision.spec import (
-    DEFAULT_BACKOFF,
-    ChildSpec,
-    InvalidSpec,
-    child_problems,
-    window_problems,
-)
+from supervision.spec import DEFAULT_BACKOFF, ChildSpec, InvalidSpec, as_kept, window_problems
 from supervision.strategy import is_restarted
 from supervision.trouble import Trouble, Troubles
 
@@ -81,19 +81,6 @@ SLICE_CHILDREN = 256
 
 START_CHECK_S = 1.0
 """How often children that are not ready yet are looked at."""
-
-
-@dataclass(slots=True, eq=False)
-class _Child:
-    ref: Ref
-    spec: ChildSpec
-    monitor: MonitorRef
-    restarts: int = 0
-    is_restart: bool = False
-    is_stopping: bool = False
-    is_starting: bool = True
-    slots: list[ReplySlot] | None = None
-    """Who waits for it to be ready, or to end if it is stopping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +94,7 @@ class _Start:
 class _Ready:
     name: str
     ref: Ref
+    start_info: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +133,7 @@ class DynamicSupervisor(Actor):
         self._max_children = max_children
         self._retire_s = retire_s
         self._backoff = backoff
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, DynamicChild] = {}
         self._starting: dict[str, float] = {}
         self._troubles = Troubles(intensity, period_s, retire_s)
         self._to_start: dict[str, None] = {}
@@ -208,7 +196,7 @@ class DynamicSupervisor(Actor):
             spec, restarts, is_restart = trouble.spec, trouble.restarts, trouble.waiting
             self._troubles.free(trouble)
         try:
-            spec = spec or self._factory(name)
+            spec = spec or read_child(self._factory(name))
             child = self._spawn(name, spec)
         except AlreadyStarted as error:
             # A stranger, or a child of our predecessor about to end: its watchers will ask again.
@@ -223,18 +211,20 @@ class DynamicSupervisor(Actor):
         child.restarts = restarts + is_restart
         return child.ref
 
-    def _spawn(self, name: str, spec: ChildSpec) -> _Child:
+    def _spawn(self, name: str, spec: ChildSpec) -> DynamicChild:
         """A new incarnation, watched from its beginning. Raises what its constructor raises."""
         supervisor = self.ref
         ref = self.system.spawn(
             spec.actor, *spec.args, name=name, supervisor=supervisor, link_to=supervisor,
             **spec.kwargs,
         )  # fmt: skip
-        child = self._children[name] = _Child(ref, spec, self.monitor(ref))
+        child = self._children[name] = DynamicChild(ref, as_kept(spec), self.monitor(ref))
 
         def started(reason: ExitReason | None) -> None:
             if reason is None:
-                supervisor.deliver_control(_Ready(name, ref))
+                info = getattr(ref._actor, "start_info", None) if child.slots else None
+                supervisor.deliver_control(_Ready(name, ref, info))
+            child.is_ignored = reason is IGNORED
 
         self.system.when_started(ref, started)
         if not self._starting:
@@ -242,7 +232,7 @@ class DynamicSupervisor(Actor):
         self._starting[name] = trio.current_time() + spec.start_limit_s
         return child
 
-    def _ready(self, name: str, ref: Ref) -> None:
+    def _ready(self, name: str, ref: Ref, start_info: object) -> None:
         child = self._children.get(name)
         if child is None or child.ref is not ref:
             return
@@ -255,7 +245,7 @@ class DynamicSupervisor(Actor):
             self._restarts += 1
             self.system.emit(Restarted, self.ref, name, child.restarts)
         if not child.is_stopping:
-            self._answer_all(child, ChildStarted(ref))
+            self._answer_all(child, ChildStarted(ref, start_info))
 
     def _check_starts(self) -> None:
         """Kill those that are not ready in time; their ends are failures like others."""
@@ -290,9 +280,11 @@ class DynamicSupervisor(Actor):
         if child.is_stopping:
             self._troubles.forget(name)
             self._answer_all(child, Done())
+        elif child.is_ignored:
+            self._troubles.forget(name)
+            self._answer_all(child, ChildStarted(None))
         elif child.is_starting and child.slots is not None:
-            ignored = down.reason == NORMAL
-            self._answer_all(child, ChildStarted(None) if ignored else NotStarted(down.reason))
+            self._answer_all(child, NotStarted(down.reason))
         elif is_restarted(child.spec.restart, abnormal=is_abnormal(down.reason)):
             up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
             self._failed(name, child.spec, down.reason, up_s=up_s, restarts=child.restarts)
@@ -337,8 +329,8 @@ class DynamicSupervisor(Actor):
         match message:
             case Down():
                 self._down(message)
-            case _Ready(name, ref):
-                self._ready(name, ref)
+            case _Ready(name, ref, start_info):
+                self._ready(name, ref, start_info)
             case _Start(name):
                 self._due(name)
             case _StartOwed():
@@ -351,35 +343,45 @@ class DynamicSupervisor(Actor):
                 pass  # monitors tell of the children's ends
             case WhichChildren():
                 return list(self.infos())
+            case WhichChild(key):
+                name, now_s = name_of(key, self._children), trio.current_time()
+                return info_of(name, self._children, self._troubles, now_s) or Refusal.NOT_FOUND
+            case GetChildSpec(key):
+                name = name_of(key, self._children)
+                return spec_of(name, self._children, self._troubles) or Refusal.NOT_FOUND
             case CountChildren():
                 return self.counts()
             case StartChild(spec):
                 return self._start_request(spec)
-            case TerminateChild(name):
-                return self._terminate_request(name)
+            case TerminateChild(key):
+                return self._terminate_request(key)
             case RestartChild(name):
                 return self._restart_request(name)
             case DeleteChild(name):
                 return self._delete_request(name)
+            case UpdateDynamic():
+                return self._update_request(message)
             case _:
                 logger.warning("%s dropped a message of type %s", self, type(message).__name__)
+                return Refusal.UNKNOWN
         return None
 
-    def _answer_all(self, child: _Child, answer: StartAnswer | DoneAnswer) -> None:
+    def _answer_all(self, child: DynamicChild, answer: StartAnswer | DoneAnswer) -> None:
         slots, child.slots = child.slots, None
         for slot in slots or ():
             slot.set(answer)
 
-    def _wait_for(self, child: _Child) -> None:
+    def _wait_for(self, child: DynamicChild) -> None:
         """Answer the present request when this child is ready, or has ended if it is stopping."""
         slots = child.slots = child.slots or []
         slots.append(self.defer_reply())
 
-    def _start_request(self, spec: ChildSpec) -> StartAnswer | None:
+    def _start_request(self, given: GivenSpec) -> StartAnswer | None:
+        try:
+            spec = read_child(given)
+        except InvalidSpec as error:
+            return BadSpec(tuple(error.problems))
         name = spec.name or spec.id
-        problems = child_problems(spec, f"supervisor.{name}")
-        if problems:
-            return BadSpec(tuple(problems))
         if self.is_ending:
             return Refusal.ENDING
         present = self._children.get(name)
@@ -414,7 +416,10 @@ class DynamicSupervisor(Actor):
         self._wait_for(child)
         return None
 
-    def _terminate_request(self, name: str) -> DoneAnswer | None:
+    def _terminate_request(self, key: Key) -> DoneAnswer | None:
+        if isinstance(key, Ref) and not key.is_alive():
+            return Done()  # gone already, whoever's it was (OTP answers the same)
+        name = name_of(key, self._children)
         self._to_start.pop(name, None)
         child = self._children.get(name)
         if child is None:
@@ -443,6 +448,18 @@ class DynamicSupervisor(Actor):
         self._troubles.forget(name)
         return Done()
 
+    def _update_request(self, update: UpdateDynamic) -> UpdateAnswer:
+        window = self._troubles.window.limited(update.intensity, update.period_s)
+        problems = list(window_problems(window.intensity, window.period_s, "supervisor"))
+        if problems:
+            return BadSpec(tuple(problems))
+        self._troubles.limit(window)
+        self._factory = update.factory or self._factory
+        if update.max_children is not None:
+            self._max_children = update.max_children
+            self._start_owed()
+        return Done()
+
     # ------------------------------------------------------------------ stopping
 
     def stop(self, reason: ExitReason = NORMAL) -> None:
@@ -451,6 +468,7 @@ class DynamicSupervisor(Actor):
             return
         self.is_ending = True
         for child in self._children.values():
+            child.is_stopping = True
             self._answer_all(child, Refusal.ENDING)
 
         def stopped(result: Outcome[None]) -> None:
@@ -464,36 +482,16 @@ class DynamicSupervisor(Actor):
 
     def infos(self) -> Iterator[ChildInfo]:
         """The children that are there, then those that are not for now."""
-        for name, child in self._children.items():
-            state = ChildState.RUNNING
-            if child.is_stopping or self.is_ending:
-                state = ChildState.STOPPING
-            elif child.is_starting:
-                state = ChildState.STARTING
-            yield ChildInfo(name, child.ref, child.spec.kind, state, child.restarts)
-        now_s = trio.current_time()
-        for name, trouble in self._troubles.items():
-            if trouble.waiting or (trouble.retired and trouble.blocked_until_s > now_s):
-                state = ChildState.RESTARTING if trouble.waiting else ChildState.RETIRED
-                kind = "worker" if trouble.spec is None else trouble.spec.kind
-                yield ChildInfo(name, None, kind, state, trouble.restarts)
+        return infos(self._children, self._troubles, trio.current_time())
 
     def counts(self) -> Counts:
-        children = self._children.values()
-        supervisors = sum(child.spec.kind == "supervisor" for child in children)
-        return Counts(
-            specs=self._population,
-            active=len(children),
-            supervisors=supervisors,
-            workers=len(children) - supervisors,
-            restarting=self._troubles.waiting,
-            retired=self._troubles.retired,
-        )
+        return counts(self._children, self._troubles)
 
     def statistics(self) -> dict[str, Any]:
         """For the tree: how many children there are, and how they fare."""
         return {
-            "strategy": "one_for_one", "active": len(self._children),
+            "strategy": "one_for_one", "init": getattr(self._factory, "__qualname__", None),
+            "active": len(self._children),
             "restarting": self._troubles.waiting, "retired": self._troubles.retired,
             "owed": len(self._to_start), "restarts": self._restarts,
         }  # fmt: skip

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Restarts admitted within the last `period_s`, oldest first: never more than `intensity`."""
+    """Restarts admitted within the last `period_s`, oldest first: not more than `intensity`, unless
+    that was lowered since."""
 
     intensity: int
     period_s: float
@@ -24,6 +25,14 @@ class Window:
         if len(recent) >= self.intensity:
             return None
         return Window(self.intensity, self.period_s, (*recent, now_s))
+
+    def limited(self, intensity: int | None, period_s: float | None) -> Window:
+        """The same restarts under other limits; None leaves a limit as it is."""
+        return Window(
+            self.intensity if intensity is None else intensity,
+            self.period_s if period_s is None else period_s,
+            self.restarts_s,
+        )
 
     def used(self, now_s: float) -> int:
         """How many restarts count at `now_s`."""

@@ -47,6 +47,7 @@ class Lanes:
         self._actor = actor
         self._lanes: dict[str, Lane] = {}
         self._early: list[tuple[str, Act]] | None = []
+        self._when_calm: deque[Act] = deque()
 
     def open(self) -> None:
         """Everything has started: from here on acts run; first those that came too early."""
@@ -62,6 +63,7 @@ class Lanes:
             lane.acts.clear()
         self._lanes.clear()
         self._early = []
+        self._when_calm.clear()
 
     def get(self, key: str) -> Lane | None:
         return self._lanes.get(key)
@@ -99,8 +101,27 @@ class Lanes:
             while lane.acts and lane.task is None:
                 lane.acts.popleft()()
             self._tidy(key, lane)
+            while self._when_calm and self._is_calm:
+                self._when_calm.popleft()()
 
         lane.task = self._actor.run_task(work, on_done=done, label=f"lane {key}")
+
+    @property
+    def _is_calm(self) -> bool:
+        return all(lane.task is None for lane in self._lanes.values())
+
+    def do_when_calm(self, act: Act) -> None:
+        """Do this as soon as no lane is busy."""
+        if self._is_calm:
+            act()
+        else:
+            self._when_calm.append(act)
+
+    def cancel_retries(self) -> float:
+        """No restart is scheduled any more; the longest delay that was left. For a calm time."""
+        retries = [lane.retry for lane in self._lanes.values() if lane.retry is not None]
+        self._lanes.clear()
+        return max((retry.cancel() or 0.0 for retry in retries), default=0.0)
 
     def _tidy(self, key: str, lane: Lane) -> None:
         if lane.is_idle and self._lanes.get(key) is lane:

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 
 import trio
 
-from actors.runtime import KILL, SHUTDOWN, Actor, ActorSystem, ExitReason, Ref
+from actors.runtime import KILL, SHUTDOWN, Actor, ActorSystem, ExitReason, Ref, describe
 from actors.runtime.tracing import Unkillable
+from supervision.events import UncleanShutdowns
 from supervision.spec import ChildSpec
+from supervision.strategy import is_clean_end
 
 KILL_GRACE_S = 2.0
 """A killed child that has not ended by then runs code that cannot be cancelled."""
@@ -76,13 +78,17 @@ async def shut_down_all(
 ) -> None:
     """End many children at once, each within its own limit; all are gone afterwards, or reported.
 
-    The loop gets to its sockets after each `slice_children` of them.
+    Unclean ends are reported together, by reason. The loop gets to its sockets after each
+    `slice_children` of them.
     """
-    alive: set[Ref] = {ref for ref, _ in children}
+    alive: dict[Ref, ChildSpec] = dict(children)
+    unclean: dict[str, tuple[ExitReason, int]] = {}
     gone = trio.Event()
 
-    def ended(ref: Ref, _reason: ExitReason) -> None:
-        alive.discard(ref)
+    def ended(ref: Ref, reason: ExitReason) -> None:
+        if not is_clean_end(alive.pop(ref), reason):
+            words = describe(reason)
+            unclean[words] = (reason, unclean.get(words, (reason, 0))[1] + 1)
         if not alive:
             gone.set()
 
@@ -106,3 +112,5 @@ async def shut_down_all(
             await gone.wait()
     for ref in alive:
         supervisor.system.emit(Unkillable, ref)
+    for reason, count in unclean.values():
+        supervisor.system.emit(UncleanShutdowns, supervisor.ref, count, reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -157,6 +157,14 @@ def validate(spec: SupervisorSpec, path: str = "supervisor") -> list[Problem]:
     return list(_problems(spec, path))
 
 
+def as_kept(child: ChildSpec) -> ChildSpec:
+    """A started child's spec as its supervisor keeps it: a temporary child is never started again,
+    so its arguments, which may be large, are let go."""
+    if child.restart is not Restart.TEMPORARY:
+        return child
+    return replace(child, args=(), kwargs={})
+
+
 def child_problems(
     child: ChildSpec, path: str, auto_shutdown: AutoShutdown = AutoShutdown.NEVER
 ) -> list[Problem]:
@@ -172,10 +180,13 @@ def _problems(spec: SupervisorSpec, path: str) -> Iterator[Problem]:
     yield from window_problems(spec.intensity, spec.period_s, path)
     seen: set[str] = set()
     for child in spec.children:
+        if not _is_a(child, ChildSpec):
+            yield Problem(path, f"{child!r} is no child spec")
+            continue
         where = f"{path}.{child.id}"
-        if child.id in seen:
+        if str(child.id) in seen:
             yield Problem(where, "two children have this id")
-        seen.add(child.id)
+        seen.add(str(child.id))
         yield from _child_problems(child, where, spec.auto_shutdown)
 
 
@@ -208,6 +219,9 @@ def _child_problems(child: ChildSpec, where: str, auto_shutdown: AutoShutdown) -
         yield Problem(f"{where}.significant", "the supervisor never shuts down by itself")
     if child.significant and child.restart is Restart.PERMANENT:
         yield Problem(f"{where}.significant", "a permanent child is never done")
+    if not _is_a(child.args, tuple) or not _is_a(child.kwargs, Mapping):
+        yield Problem(f"{where}.args", "are no arguments")
+        return
     for argument in child.args:
         if isinstance(argument, SupervisorSpec):
             yield from _problems(argument, where)

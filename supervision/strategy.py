@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from supervision.spec import AutoShutdown, Restart, Strategy
+from actors.runtime.exits import KILLED, SHUTDOWN, ExitReason, Normal, Shutdown
+from supervision.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ def is_restarted(restart: Restart, *, abnormal: bool) -> bool:
             return False
         case _:
             assert_never(restart)
+
+
+def is_clean_end(child: ChildSpec, reason: ExitReason) -> bool:
+    """Whether a child that was told to end did as it was told. One that is not permanent may also
+    have been done just then (OTP's `shutdown_error` is told of all others)."""
+    if reason == (KILLED if child.shutdown_s is BRUTAL_KILL else SHUTDOWN):
+        return True
+    return child.restart is not Restart.PERMANENT and isinstance(reason, Normal | Shutdown)
 
 
 def plan(

@@ -13,6 +13,8 @@ the start fails with `Shutdown(FailedToStart(child, reason))`.
 end: it counts against the window and is tried again after a longer delay. When the window is full
 the supervisor stops everything and ends with `SHUTDOWN`, for its own supervisor to act.
 
+**Its spec** may be a function (`Init`), asked at each start and at an update (`upgrade`).
+
 **Nobody is lost.** Children are linked from before their first turn until after their last: however
 the supervisor ends, they end. Its successor waits for names they still hold.
 """
@@ -20,8 +22,8 @@ the supervisor ends, they end. Its successor waits for names they still hold.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
@@ -31,9 +33,11 @@ from actors.runtime import (
     NORMAL,
     SHUTDOWN,
     Actor,
+    Custom,
     Down,
     Exit,
     ExitReason,
+    Ignore,
     Ref,
     ReplySlot,
     Shutdown,
@@ -45,45 +49,36 @@ from supervision.admin import (
     AlreadyRunning,
     BadSpec,
     ChildInfo,
-    ChildStarted,
     ChildState,
     CountChildren,
     Counts,
     DeleteChild,
     Done,
     DoneAnswer,
+    GetChildSpec,
+    GivenSpec,
+    Init,
     NotStarted,
     Refusal,
     RestartChild,
     StartAnswer,
     StartChild,
     TerminateChild,
+    UpdateAnswer,
+    UpdateSpec,
+    WhichChild,
     WhichChildren,
 )
 from supervision.children import Child, ChildTable, Failure
-from supervision.events import StartAttemptFailed
+from supervision.events import FailedToStart, StartAttemptFailed
 from supervision.intensity import Window
 from supervision.lanes import Lanes
-from supervision.spec import (
-    ChildSpec,
-    InvalidSpec,
-    Restart,
-    Strategy,
-    SupervisorSpec,
-    child_problems,
-    validate,
-)
+from supervision.reading import read_child, read_supervisor
+from supervision.spec import InvalidSpec, Problem, Restart, Strategy, SupervisorSpec
 from supervision.strategy import Plan, plan
+from supervision.upgrade import upgraded
 
 logger = logging.getLogger("supervision")
-
-
-@dataclass(frozen=True, slots=True)
-class FailedToStart:
-    """In `Shutdown(…)`: why a supervisor could not start."""
-
-    child: str
-    reason: ExitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +96,19 @@ class _Retry:
 
 
 class Supervisor(Actor):
-    """See the module. Raises `InvalidSpec`, before anything starts."""
+    """See the module. An invalid spec raises `InvalidSpec`, before anything starts."""
 
     trap_exit = True
 
-    def __init__(self, spec: SupervisorSpec) -> None:
+    def __init__(self, spec: SupervisorSpec | Mapping[str, Any] | Init) -> None:
         super().__init__()
-        problems = validate(spec)
-        if problems:
-            raise InvalidSpec(problems)
-        self.spec = spec
+        self._init = spec if callable(spec) else None
+        known = SupervisorSpec() if callable(spec) else read_supervisor(spec)
+        self.spec = replace(known, children=())
+        """Strategy and limits. The children's specs are in the table, as they are now."""
         self.is_ending = False
-        self._children = ChildTable(self, spec.children, self._end_of)
-        self._window = Window(spec.intensity, spec.period_s)
+        self._children = ChildTable(self, known.children, self._end_of)
+        self._window = Window(known.intensity, known.period_s)
         self._lanes = Lanes(self)
         self._slots: set[ReplySlot] = set()
         self._is_initialising = True
@@ -124,6 +119,8 @@ class Supervisor(Actor):
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
         failure: Failure | None = None
+        if self._init is not None:
+            self._adopt(read_supervisor(self._init()), ChildState.WAITING)
         with self._starting:
             failure = await self._children.start_in_order(tuple(self._children))
         self._is_initialising = False
@@ -158,7 +155,7 @@ class Supervisor(Actor):
     # ------------------------------------------------------------------ an end, and what follows
 
     def _lane_of(self, child: Child) -> str:
-        return child.spec.id if self.spec.strategy is Strategy.ONE_FOR_ONE else ""
+        return child.spec.id if _has_lanes(self.spec) else ""
 
     def _end_of(self, child: Child, ref: Ref, reason: ExitReason) -> None:
         """A child ended by itself."""
@@ -210,13 +207,16 @@ class Supervisor(Actor):
             assert other is not None
             other.state = ChildState.RESTARTING
         key = self._lane_of(child)
+        self._retry_after(delay_s, key, decided.start)
+        if decided.stop:
+            self._lanes.job(key, lambda: self._stop_siblings(decided), lambda _: None)
+
+    def _retry_after(self, delay_s: float, key: str, children: tuple[str, ...]) -> None:
         lane = self._lanes.lane(key)
         if lane.retry is not None:
             self.cancel_timer(lane.retry)
         lane.retry_number += 1
-        lane.retry = self.send_after(delay_s, _Retry(key, lane.retry_number, decided.start))
-        if decided.stop:
-            self._lanes.job(key, lambda: self._stop_siblings(decided), lambda _: None)
+        lane.retry = self.send_after(delay_s, _Retry(key, lane.retry_number, children))
 
     async def _stop_siblings(self, decided: Plan) -> None:
         for id_ in decided.stop:
@@ -270,6 +270,12 @@ class Supervisor(Actor):
                 pass  # links only see to it that children end with us; monitors tell of their ends
             case WhichChildren():
                 return list(self.infos())
+            case WhichChild(id_):
+                child = self._children.get(id_)
+                return Refusal.NOT_FOUND if child is None else child.info()
+            case GetChildSpec(id_):
+                child = self._children.get(id_)
+                return Refusal.NOT_FOUND if child is None else child.spec
             case CountChildren():
                 return self.counts()
             case StartChild(spec):
@@ -280,8 +286,11 @@ class Supervisor(Actor):
                 return self._restart_request(id_)
             case DeleteChild(id_):
                 return self._delete_request(id_)
+            case UpdateSpec(spec):
+                return self._update_request(spec)
             case _:
                 logger.warning("%s dropped a message of type %s", self, type(message).__name__)
+                return Refusal.UNKNOWN
         return None
 
     def _answer_later(self, child: Child, act: Callable[[ReplySlot], None]) -> Refusal | None:
@@ -291,19 +300,24 @@ class Supervisor(Actor):
             return Refusal.ENDING
         if self._lanes.is_full(key):
             return Refusal.BUSY
-        slot = self.defer_reply()
-        self._slots.add(slot)
+        slot = self._slot()
         self._lanes.do(key, lambda: act(slot))
         return None
+
+    def _slot(self) -> ReplySlot:
+        slot = self.defer_reply()
+        self._slots.add(slot)
+        return slot
 
     def _answer(self, slot: ReplySlot, answer: StartAnswer | DoneAnswer) -> None:
         self._slots.discard(slot)
         slot.set(answer)
 
-    def _start_request(self, spec: ChildSpec) -> StartAnswer | None:
-        problems = child_problems(spec, f"supervisor.{spec.id}", self.spec.auto_shutdown)
-        if problems:
-            return BadSpec(tuple(problems))
+    def _start_request(self, given: GivenSpec) -> StartAnswer | None:
+        try:
+            spec = read_child(given, auto_shutdown=self.spec.auto_shutdown)
+        except InvalidSpec as error:
+            return BadSpec(tuple(error.problems))
         present = self._children.get(spec.id)
         if present is not None:
             if present.is_active and present.ref is not None:
@@ -338,17 +352,17 @@ class Supervisor(Actor):
 
         def then(failure: Failure | None) -> None:
             if failure is None:
-                self._answer(slot, ChildStarted(child.ref))
+                self._answer(slot, child.started())
                 return
             child.state = ChildState.STOPPED
             if is_new:
                 self._children.forget(child)
-            self._answer(slot, NotStarted(failure[1]))
+            self._answer(slot, _not_started(failure[1]))
 
         start = self._children.start_in_order
-        self._lanes.job(self._lane_of(child), lambda: start((child,)), then)
+        self._lanes.job(self._lane_of(child), lambda: start((child,), is_asked=True), then)
 
-    def _terminate_request(self, id_: str) -> DoneAnswer | None:
+    def _terminate_request(self, id_: str | Ref) -> DoneAnswer | None:
         child = self._children.get(id_)
         if child is None:
             return Refusal.NOT_FOUND
@@ -385,6 +399,52 @@ class Supervisor(Actor):
             return Refusal.RESTARTING
         return Refusal.RUNNING
 
+    # ------------------------------------------------------------------ another spec
+
+    def _update_request(self, given: object) -> UpdateAnswer | None:
+        if self.is_ending:
+            return Refusal.ENDING
+        init = given if callable(given) else self._init if given is None else None
+        if given is None and init is None:
+            return Done()  # it was given its spec, and that is the same still
+        try:
+            new = read_supervisor(given if init is None else init())
+        except Ignore:
+            return Done()
+        except InvalidSpec as error:
+            return BadSpec(tuple(error.problems))
+        except Exception as error:  # noqa: BLE001  (foreign code may raise anything)
+            return BadSpec((Problem("supervisor", f"its init raised {error!r}"),))
+        self._init = init or self._init
+        slot = self._slot()
+
+        def act() -> None:
+            self._adopt(new, ChildState.STOPPED)
+            self._answer(slot, Done())
+
+        self._lanes.do_when_calm(act)
+        return None
+
+    def _adopt(self, new: SupervisorSpec, state: ChildState) -> None:
+        """Take over a valid spec; children that are new begin in this state."""
+        is_laned_anew = _has_lanes(new) != _has_lanes(self.spec)
+        self.spec = replace(new, children=())
+        self._window = self._window.limited(new.intensity, new.period_s)
+        present = [child.spec for child in self._children]
+        self._children.respec(upgraded(present, new), state)
+        if is_laned_anew:
+            self._wait_in_other_lanes()
+
+    def _wait_in_other_lanes(self) -> None:
+        """Those that wait for their restart go on waiting, by the new strategy."""
+        left_s = self._lanes.cancel_retries()
+        waiting: dict[str, list[str]] = {}
+        for child in self._children:
+            if child.state is ChildState.RESTARTING:
+                waiting.setdefault(self._lane_of(child), []).append(child.spec.id)
+        for key, ids in waiting.items():
+            self._retry_after(left_s, key, tuple(ids))
+
     # ------------------------------------------------------------------ looking
 
     def infos(self) -> Iterator[ChildInfo]:
@@ -406,6 +466,20 @@ class Supervisor(Actor):
         """For the tree: strategy, and how much of the window is spent."""
         return {
             "strategy": self.spec.strategy.value,
+            "init": getattr(self._init, "__qualname__", None),
             "restarts_in_window": self._window.used(trio.current_time()),
             "intensity": self.spec.intensity,
         }
+
+
+def _has_lanes(spec: SupervisorSpec) -> bool:
+    """Whether each child has a lane of its own."""
+    return spec.strategy is Strategy.ONE_FOR_ONE
+
+
+def _not_started(reason: ExitReason) -> StartAnswer:
+    match reason:
+        case Custom(AlreadyRunning() as present):
+            return present
+        case _:
+            return NotStarted(reason)

@@ -45,7 +45,8 @@ class Troubles:
     """By name, the longest untroubled first."""
 
     def __init__(self, intensity: int, period_s: float, retire_s: float) -> None:
-        self._fresh = Window(intensity, period_s)
+        self.window = Window(intensity, period_s)
+        """That of a name without trouble."""
         self._retire_s = retire_s
         self._by_name: dict[str, Trouble] = {}
         self.waiting = 0
@@ -66,19 +67,19 @@ class Troubles:
     ) -> tuple[Trouble, float]:  # fmt: skip
         """A child ended abnormally after being up for `up_s` and `restarts` of them before. How
         long until it may start again; it is `waiting` then, or `retired` if its window is full."""
-        trouble = self._by_name.pop(name, None) or Trouble(self._fresh)
+        trouble = self._by_name.pop(name, None) or Trouble(self.window)
         self._by_name[name] = trouble
         self.free(trouble)
         if up_s >= backoff.reset_s:
             trouble.failures = 0
         trouble.spec = spec
         trouble.restarts = max(trouble.restarts, restarts)
-        trouble.keep_s = max(self._fresh.period_s, backoff.reset_s)
+        trouble.keep_s = max(self.window.period_s, backoff.reset_s)
         trouble.failures += 1
         trouble.failed_s = now_s
         window = trouble.window.admit(now_s)
         if window is None:
-            trouble.window, trouble.failures = self._fresh, 0
+            trouble.window, trouble.failures = self.window, 0
             trouble.retired = True
             self.retired += 1
             delay_s = self._retire_s
@@ -90,6 +91,12 @@ class Troubles:
         trouble.blocked_until_s = now_s + delay_s
         self._forget_old(now_s)
         return trouble, delay_s
+
+    def limit(self, window: Window) -> None:
+        """Other limits from now on, also for those in trouble."""
+        self.window = window
+        for trouble in self._by_name.values():
+            trouble.window = trouble.window.limited(window.intensity, window.period_s)
 
     def free(self, trouble: Trouble) -> None:
         """It no longer waits: it starts now, or will not."""
