@@ -160,13 +160,19 @@ class ActorSystem:
             raise
 
     async def start(
-        self, actor: type[Actor], *args: Any, timeout_s: float = START_DEADLINE_S, **options: Any
+        self,
+        actor: type[Actor],
+        *args: Any,
+        timeout_s: float = START_DEADLINE_S,
+        link_to: Ref | None = None,
+        **options: Any,
     ) -> Ref | None:
         """Spawn and wait until the actor is ready. None if it is not needed (`Ignore`).
 
-        Raises `StartFailed`. Then, and when cancelled, nothing is left behind.
+        Raises `StartFailed`. Then, and when cancelled, nothing is left behind: a `link_to` that
+        traps exits finds no `Exit` in its mailbox.
         """
-        ref = self.spawn(actor, *args, **options)
+        ref = self.spawn(actor, *args, link_to=link_to, **options)
         ended = trio.Event()
         outcome: list[ExitReason | None] = []
 
@@ -181,6 +187,8 @@ class ActorSystem:
         finally:
             if not outcome:
                 self._starting.pop(ref.id, None)
+                if link_to is not None:
+                    self.links.unlink(ref.id, link_to.id)
                 ref.exit(KILL)
         if not outcome:
             raise StartFailed(Custom("timeout"))
@@ -305,7 +313,8 @@ class ActorSystem:
                 watcher.accept_control(Down(monitor, ref, ref.name, reason))
         for other in owed.linked:
             linked = self._cells.get(other)
-            if linked is not None:
+            # Whoever waits for a start hears why it failed from that; no stray message follows.
+            if linked is not None and not (started is not None and linked.actor.trap_exit):
                 self._signals.append((linked, reason, ref))
         if started is not None:
             self.contain(started, IGNORED if is_ignored else reason)

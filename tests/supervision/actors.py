@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import trio
 import trio.testing
 
-from actors.runtime import NORMAL, Actor, ActorSystem, ExitReason, Ignore, Ref, describe
+from actors.runtime import (
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    ActorSystem,
+    ExitReason,
+    Ignore,
+    Ref,
+    StartFailed,
+    describe,
+)
 from actors.runtime.tracing import Event, Exited
 from supervision import (
     Backoff,
@@ -47,6 +58,10 @@ class World:
     def ignore_next(self, name: str) -> None:
         self.starts[name].append(_ignore)
 
+    def refuse_next(self, name: str, reason: ExitReason) -> None:
+        """The next start of this child ends with a reason of its own."""
+        self.starts[name].append(partial(_refuse, reason))
+
     def hold_next(self, name: str) -> trio.Event:
         """The next start of this child waits for this event."""
         event = trio.Event()
@@ -60,6 +75,10 @@ async def _fail() -> None:
 
 async def _ignore() -> None:
     raise Ignore
+
+
+async def _refuse(reason: ExitReason) -> None:
+    raise StartFailed(reason)
 
 
 class Worker(Actor):
@@ -103,6 +122,29 @@ class Slow(Polite):
     """Needs three seconds to stop."""
 
     stop_s = 3.0
+
+
+class Willful(Worker):
+    """Told to end, it does so with a reason of its own."""
+
+    trap_exit = True
+
+    def __init__(self, world: World, label: str, reason: ExitReason) -> None:
+        super().__init__(world, label)
+        self.reason = reason
+
+    def stop(self, reason: ExitReason = NORMAL) -> None:
+        super().stop(reason if reason != SHUTDOWN else self.reason)
+
+
+class Telling(Worker):
+    """Has something to say when it is ready: which of its lives this is."""
+
+    start_info = ""
+
+    async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
+        await super().on_start()
+        self.start_info = f"{self.label} {self.incarnation}"
 
 
 class Deaf(Worker):
