@@ -85,6 +85,7 @@ async def test_a_bad_spec_is_refused_with_its_problems(stage: Stage) -> None:
     assert [problem.path for problem in answer.problems] == ["supervisor.a.shutdown_s"]
 
 
+@pytest.mark.otp("law.L9")
 @pytest.mark.parametrize("strategy", list(Strategy))
 async def test_a_child_that_waits_for_its_restart(stage: Stage, strategy: Strategy) -> None:
     sup = await stage.supervise("a", strategy=strategy, intensity=100)
@@ -100,6 +101,7 @@ async def test_a_child_that_waits_for_its_restart(stage: Stage, strategy: Strate
     assert await states(sup) == {"a": "stopped"}, "its retry was cancelled"
 
 
+@pytest.mark.otp("law.L15")
 async def test_a_supervisor_answers_while_a_child_starts(stage: Stage) -> None:
     sup = await stage.supervise("a")
     gate = stage.world.hold_next("a")

@@ -79,6 +79,7 @@ async def test_ensure_starts_a_child_once(stage: Stage) -> None:
     assert stage.world.take() == ["+x"]
 
 
+@pytest.mark.otp("supervisor_SUITE.simple_one_for_one")
 async def test_a_crashed_child_comes_back_by_itself_and_soon(stage: Stage) -> None:
     spawner, _ = await start(stage)
     spawner.ensure("x")
@@ -104,6 +105,7 @@ async def test_a_passivated_child_is_forgotten_and_may_start_again(
     assert spawner.ensure("x") is not None
 
 
+@pytest.mark.otp("supervisor_SUITE.simple_one_for_one")
 async def test_a_poisoned_child_is_retired_alone(stage: Stage) -> None:
     spawner, sup = await start(stage, intensity=2, retire_s=30.0)
     other = spawner.ensure("other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ GAPS = st.lists(st.integers(0, 40).map(lambda eighths: eighths / 8), max_size=60
 """Multiples of an eighth: sums are exact, and an end falls on a window's edge now and then."""
 
 
+@pytest.mark.otp("law.L24")
 @given(GAPS, st.integers(0, 5), st.sampled_from([0.5, 1.0, 5.0]))
 def test_admits_as_a_recount_says(gaps: list[float], intensity: int, period_s: float) -> None:
     window = Window(intensity, period_s)
@@ -37,6 +39,7 @@ def test_a_calm_child_is_admitted_for_ever(intensity: int, period_s: float) -> N
     assert window is not None
 
 
+@pytest.mark.otp("law.L5")
 def test_a_restart_exactly_one_period_ago_still_counts() -> None:
     window = Window(1, 5.0).admit(0.0)
     assert window is not None

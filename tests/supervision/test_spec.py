@@ -32,6 +32,7 @@ def paths(spec: SupervisorSpec) -> list[str]:
     return [problem.path for problem in validate(spec)]
 
 
+@pytest.mark.otp("supervisor_SUITE.child_specs", "law.L16")
 def test_the_cross_product_is_accepted_where_significance_allows_it() -> None:
     combinations = product(
         Strategy, AutoShutdown, Restart, (0.0, 5, 5.0, None, BRUTAL_KILL, BY_KIND),
@@ -49,6 +50,7 @@ def test_the_cross_product_is_accepted_where_significance_allows_it() -> None:
         assert (paths(spec) == []) == makes_sense, spec
 
 
+@pytest.mark.otp("supervisor_SUITE.child_specs")
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
@@ -67,6 +69,7 @@ def test_a_wrong_child_is_told_where(changes: dict[str, Any], path: str) -> None
     assert paths(SupervisorSpec(children=(replace(CHILD, **changes),))) == [path]
 
 
+@pytest.mark.otp("supervisor_SUITE.sup_flags")
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
@@ -100,6 +103,7 @@ def test_every_problem_is_reported_at_once_also_below() -> None:
     assert str(InvalidSpec(validate(spec))).count(";") == 2
 
 
+@pytest.mark.otp("law.L19")
 def test_a_supervisor_has_no_limits_of_its_own_by_default() -> None:
     supervisor = replace(CHILD, kind="supervisor")
     assert (CHILD.shutdown_limit_s, CHILD.start_limit_s) == (5.0, 30.0)

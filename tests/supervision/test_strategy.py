@@ -36,6 +36,7 @@ def decide(end: End) -> Plan:
     return plan(strategy, auto_shutdown, children, children[index].id, abnormal=abnormal)
 
 
+@pytest.mark.otp("law.L12")
 @pytest.mark.parametrize(
     ("restart", "abnormal", "comes_back"),
     [
@@ -65,6 +66,7 @@ def test_starts_are_in_order_and_stops_in_reverse(end: End) -> None:
     assert list(decided.stop) == sorted(decided.stop, key=ids.index, reverse=True)
 
 
+@pytest.mark.otp("law.L11")
 @given(ends())
 def test_a_temporary_child_never_starts_again(end: End) -> None:
     """L11: also not when a sibling's strategy took it down; and then it is forgotten."""
@@ -97,6 +99,7 @@ def test_the_strategy_says_whom_it_concerns(end: End) -> None:
     assert {c.id for c in concerned if c.alive} - set(decided.stop) <= {children[index].id}
 
 
+@pytest.mark.otp("law.L16", "law.L17")
 @given(ends())
 def test_only_significant_children_that_stay_down_end_the_supervisor(end: End) -> None:
     """L16 and L17."""

@@ -15,6 +15,7 @@ from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Polite, Slow, S
 ALL, REST = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
 
 
+@pytest.mark.otp("supervisor_SUITE.one_for_one", "supervisor_SUITE.permanent_abnormal")
 async def test_one_for_one_restarts_only_the_crashed(stage: Stage) -> None:
     await stage.supervise("a", "b", "c")
     stage.world.take()
@@ -35,6 +36,7 @@ async def test_the_first_restart_is_fast(stage: Stage) -> None:
     assert trio.current_time() - crashed_s < 0.012
 
 
+@pytest.mark.otp("supervisor_SUITE.one_for_all")
 async def test_one_for_all_restarts_everybody_in_order(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", strategy=ALL)
     stage.world.take()
@@ -45,6 +47,7 @@ async def test_one_for_all_restarts_everybody_in_order(stage: Stage) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.otp("supervisor_SUITE.rest_for_one")
 async def test_rest_for_one_restarts_those_after_the_crashed(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", "d", strategy=REST)
     stage.world.take()
@@ -69,6 +72,9 @@ async def test_a_group_waits_for_the_last_of_it_to_stop(stage: Stage) -> None:
 ENDS: list[ExitReason] = [NORMAL, SHUTDOWN, Shutdown("done"), Custom("odd")]
 
 
+@pytest.mark.otp(
+    "supervisor_SUITE.permanent_normal", "supervisor_SUITE.permanent_shutdown", "law.L12"
+)
 @pytest.mark.parametrize("reason", ENDS, ids=str)
 async def test_a_permanent_child_always_comes_back(stage: Stage, reason: ExitReason) -> None:
     await stage.supervise("a")
@@ -77,6 +83,7 @@ async def test_a_permanent_child_always_comes_back(stage: Stage, reason: ExitRea
     assert stage.ref("a").is_alive()
 
 
+@pytest.mark.otp("law.L12")
 @pytest.mark.parametrize("reason", ENDS, ids=str)
 async def test_a_transient_child_comes_back_unless_it_ended_as_intended(
     stage: Stage, reason: ExitReason
@@ -96,6 +103,7 @@ async def test_a_temporary_child_is_forgotten(stage: Stage, reason: ExitReason) 
     assert ids(sup) == []
 
 
+@pytest.mark.otp("supervisor_SUITE.temporary_bystander", "law.L11")
 @pytest.mark.parametrize("strategy", [ALL, REST])
 async def test_a_temporary_bystander_does_not_come_back(stage: Stage, strategy: Strategy) -> None:
     sup = await stage.supervise("a", stage.spec("b", restart=TEMPORARY), strategy=strategy)
@@ -121,6 +129,7 @@ async def test_a_bystander_that_ends_while_the_group_stops_comes_back_once(stage
 # ---------------------------------------------------------------------- windows
 
 
+@pytest.mark.otp("supervisor_SUITE.one_for_one", "law.L6")
 async def test_a_full_window_ends_the_supervisor(stage: Stage) -> None:
     sup = await stage.supervise("a", "b", intensity=2)
     for _ in range(2):
@@ -133,6 +142,7 @@ async def test_a_full_window_ends_the_supervisor(stage: Stage) -> None:
     assert [event.child for event in stage.seen(Escalated)] == ["b"]
 
 
+@pytest.mark.otp("supervisor_SUITE.multiple_restarts")
 async def test_crashes_far_apart_do_not_fill_the_window(stage: Stage) -> None:
     await stage.supervise("a", intensity=1, period_s=1.0)
     for _ in range(5):
@@ -148,6 +158,7 @@ async def test_the_window_is_shared_by_all_children(stage: Stage) -> None:
     assert await sup.wait_exit() == SHUTDOWN
 
 
+@pytest.mark.otp("law.L4")
 async def test_a_group_restart_costs_one(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", strategy=ALL, intensity=2)
     for _ in range(2):
@@ -157,6 +168,7 @@ async def test_a_group_restart_costs_one(stage: Stage) -> None:
     assert stage.ref("c").is_alive()
 
 
+@pytest.mark.otp("law.L7")
 async def test_escalation_climbs_two_levels(stage: Stage) -> None:
     """A leaf that always crashes is started (1 + 1) · (1 + 1) times before the root gives up."""
     leaf = stage.spec("leaf")
@@ -171,6 +183,7 @@ async def test_escalation_climbs_two_levels(stage: Stage) -> None:
     assert list(stage.system.actors()) == []
 
 
+@pytest.mark.otp("law.L7")
 async def test_a_transient_supervisor_that_gave_up_stays_down(stage: Stage) -> None:
     """Its reason is `SHUTDOWN`, which a transient child may end with: a classic surprise."""
     await stage.supervise(stage.nest("inner", stage.spec("leaf"), intensity=0, restart=TRANSIENT))
@@ -206,6 +219,7 @@ async def test_a_supervisor_waits_for_what_its_predecessor_left_behind(stage: St
 # ---------------------------------------------------------------------- failing starts
 
 
+@pytest.mark.otp("law.L8")
 async def test_a_start_that_fails_is_tried_again_later_and_longer(stage: Stage) -> None:
     backoff = Backoff(min_s=1.0, max_s=4.0, jitter=0.0)
     await stage.supervise(stage.spec("a", backoff=backoff), intensity=10, period_s=60.0)
@@ -228,6 +242,7 @@ async def test_a_child_that_recovered_starts_over_with_short_delays(stage: Stage
     assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0, 1.0]
 
 
+@pytest.mark.otp("law.L4")
 async def test_starts_that_fail_count_against_the_window(stage: Stage) -> None:
     sup = await stage.supervise("a", "b", intensity=3)
     stage.world.fail_next("b", 10)
@@ -236,6 +251,7 @@ async def test_starts_that_fail_count_against_the_window(stage: Stage) -> None:
     assert len(stage.seen(StartAttemptFailed)) == 3
 
 
+@pytest.mark.otp("supervisor_SUITE.one_for_all_other_child_fails_restart", "law.L10")
 async def test_one_for_all_starts_everybody_again_when_one_fails(stage: Stage) -> None:
     """Also those just restarted are stopped first (L10)."""
     await stage.supervise("a", "b", "c", strategy=ALL)
@@ -249,6 +265,7 @@ async def test_one_for_all_starts_everybody_again_when_one_fails(stage: Stage) -
     ]  # fmt: skip
 
 
+@pytest.mark.otp("supervisor_SUITE.rest_for_one_other_child_fails_restart", "law.L10")
 async def test_rest_for_one_resumes_at_the_one_that_failed(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", strategy=REST)
     stage.world.take()
@@ -286,6 +303,7 @@ async def test_a_crash_while_others_start_is_not_lost(stage: Stage) -> None:
     assert stage.ref("a").incarnation == 2
 
 
+@pytest.mark.otp("law.L8")
 async def test_a_supervisor_can_be_shut_down_while_it_waits_for_a_restart(stage: Stage) -> None:
     sup = await stage.supervise("a", "b", intensity=100)
     stage.world.hold_next("a")

@@ -43,6 +43,7 @@ async def test_children_start_one_after_the_other(stage: Stage) -> None:
     assert stage.system.is_ready("sup")
 
 
+@pytest.mark.otp("law.L3", "supervisor_SUITE.order_of_children")
 async def test_children_stop_in_reverse(stage: Stage) -> None:
     sup = await stage.supervise("a", "b", "c")
     stage.world.take()
@@ -98,6 +99,7 @@ async def test_a_child_that_unlinked_itself_is_restarted_all_the_same(stage: Sta
     assert stage.ref("a").incarnation == 2
 
 
+@pytest.mark.otp("law.L2")
 async def test_a_failing_start_ends_those_before_it_and_leaves_nothing(stage: Stage) -> None:
     stage.world.fail_next("c")
     with pytest.raises(StartFailed) as failed:
