@@ -135,6 +135,8 @@ class ChildTable:
     def down(self, down: Down) -> None:
         """A monitored child ended. While it starts or stops, whoever does that looks at it."""
         child = self._by_monitor.pop(down.monitor, None)
+        if child is not None and child.monitor == down.monitor:
+            child.monitor = None  # spent: nothing of it can wait in the mailbox any more
         if child is not None and child.state is ChildState.RUNNING and child.ref is down.ref:
             child.state = ChildState.ENDED
             self._on_end(child, down.ref, down.reason)

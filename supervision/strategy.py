@@ -88,6 +88,16 @@ def plan(
     )
 
 
+def concerns_others(
+    strategy: Strategy, auto_shutdown: AutoShutdown, child: ChildView, *, abnormal: bool
+) -> bool:
+    """Whether `plan` looks at other children than the one that ended. If not, it may be given that
+    one alone: then an end costs the same whatever the number of children."""
+    if is_restarted(child.restart, abnormal=abnormal):
+        return strategy is not Strategy.ONE_FOR_ONE
+    return child.significant and auto_shutdown is AutoShutdown.ALL_SIGNIFICANT
+
+
 def _affected(strategy: Strategy, children: Sequence[ChildView], index: int) -> Sequence[ChildView]:
     match strategy:
         case Strategy.ONE_FOR_ONE:

@@ -75,7 +75,7 @@ from supervision.intensity import Window
 from supervision.lanes import Lanes
 from supervision.reading import read_child, read_supervisor
 from supervision.spec import InvalidSpec, Problem, Restart, Strategy, SupervisorSpec
-from supervision.strategy import Plan, plan
+from supervision.strategy import Plan, concerns_others, plan
 from supervision.upgrade import upgraded
 
 logger = logging.getLogger("supervision")
@@ -170,10 +170,11 @@ class Supervisor(Actor):
 
     def _follow(self, child: Child, reason: ExitReason, *, abnormal: bool) -> None:
         """Carry out what the strategy says."""
-        views = [each.view() for each in self._children]
-        decided = plan(
-            self.spec.strategy, self.spec.auto_shutdown, views, child.spec.id, abnormal=abnormal
-        )
+        rules = self.spec.strategy, self.spec.auto_shutdown
+        views = [child.view()]
+        if concerns_others(*rules, views[0], abnormal=abnormal):
+            views = [each.view() for each in self._children]
+        decided = plan(*rules, views, child.spec.id, abnormal=abnormal)
         if decided.shut_down:
             self.stop(SHUTDOWN)
         elif not decided.restarts:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervision.spec import AutoShutdown, Restart, Strategy
-from supervision.strategy import ChildView, Plan, is_restarted, plan
+from supervision.strategy import ChildView, Plan, concerns_others, is_restarted, plan
 
 CHILDREN = st.lists(
     st.tuples(st.sampled_from(Restart), st.booleans(), st.booleans()), min_size=1, max_size=6
@@ -74,6 +74,15 @@ def test_a_temporary_child_never_starts_again(end: End) -> None:
     decided = decide(end)
     assert all(restarts[id_] is not Restart.TEMPORARY for id_ in decided.start)
     assert all(restarts[id_] is Restart.TEMPORARY for id_ in decided.forget)
+
+
+@given(ends())
+def test_a_child_that_concerns_no_other_is_decided_on_alone(end: End) -> None:
+    strategy, auto_shutdown, children, index, abnormal = end
+    child = children[index]
+    if not concerns_others(strategy, auto_shutdown, child, abnormal=abnormal):
+        alone = plan(strategy, auto_shutdown, [child], child.id, abnormal=abnormal)
+        assert alone == decide(end)
 
 
 @given(ends())
