@@ -215,7 +215,8 @@ class Stage:
     def nest(self, id_: str, *children: ChildSpec, **given: Any) -> ChildSpec:
         """The spec of a supervisor below another."""
         options: dict[str, Any] = {"name": id_, "backoff": SOON, "kind": "supervisor"} | given
-        limits = {k: options.pop(k) for k in ("strategy", "intensity", "period_s") if k in options}
+        own = ("strategy", "intensity", "period_s", "auto_shutdown")
+        limits = {key: options.pop(key) for key in own if key in options}
         spec = SupervisorSpec(children=children, **limits)
         return ChildSpec(id_, Supervisor, (spec,), **options)
 
