@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.runtime import SHUTDOWN, Actor, Ignore, Ref
+from actors.runtime.tracing import RestartScheduled
 from supervision import (
+    Backoff,
     BadSpec,
     ChildSpec,
     ChildStarted,
@@ -144,6 +146,22 @@ async def test_those_that_wait_for_their_restart_go_on_waiting(
     await stage.crash("a")
     await settle(0.02)
     assert (stage.world.log[-1] == "+b") == (after is ALL)
+
+
+async def test_those_that_waited_are_in_order_with_the_others_afterwards(stage: Stage) -> None:
+    """Under one_for_all an end that happens while the group starts is looked at after that."""
+    slow = Backoff(1.0, 1.0, 0.0)
+    sup = await stage.supervise(stage.spec("a", backoff=slow), "b", intensity=9)
+    await stage.crash("a")
+    assert await admin.update_spec(sup, SupervisorSpec(ALL, 9)) == Done()
+    gate = stage.world.hold_next("a")
+    await settle(1.5)
+    await stage.crash("b")
+    assert [event.child for event in stage.seen(RestartScheduled)] == ["a"]
+    gate.set()
+    await settle(0.05)
+    assert [event.child for event in stage.seen(RestartScheduled)] == ["a", "b"]
+    assert [stage.ref(name).incarnation for name in "ab"] == [3, 2]
 
 
 async def test_a_change_of_order_waits_until_nothing_is_under_way(stage: Stage) -> None:
