@@ -79,6 +79,11 @@ class Backend:
                 self._metrics.restarts += 1
             case DeadLetter():
                 self._metrics.dead_letters += 1
+            case _:
+                self._log_report(event)
+
+    def _log_report(self, event: Event) -> None:
+        """What a supervisor has to say: failed starts, restarts, unclean ends, giving up."""
         report = report_of(event)
         if report is not None:
             logger.log(

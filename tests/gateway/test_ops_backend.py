@@ -6,9 +6,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from actors.runtime import Actor, open_system
+from structlog.testing import capture_logs
+
+from actors.runtime import KILL, Actor, open_system
 from gateway.metrics import Metrics
 from gateway.ops_backend import EVENTS_KEPT, Backend
+from supervision import ChildSpec, Supervisor, SupervisorSpec, admin
 
 
 class Idle(Actor):
@@ -36,6 +39,25 @@ async def test_events_are_numbered_kept_and_told() -> None:
         ]
         assert [event["n"] for event in heard] == [2, 3]
         assert heard[1]["reason"] == "because"
+
+
+async def test_a_supervisor_that_gives_up_is_in_the_log() -> None:
+    async with open_system(random.Random(1)) as system:
+        Backend(system, Metrics())
+        sup = await system.start(Supervisor, SupervisorSpec(intensity=0), name="sup")
+        assert sup is not None
+        with capture_logs() as logs:
+            await admin.start_child(sup, ChildSpec("idle", Idle, name="idle"))
+            idle = system.whereis("idle")
+            assert idle is not None
+            idle.exit(KILL)
+            await sup.wait_exit()
+        reports = [line for line in logs if line["event"] == "supervisor_report"]
+        assert reports[-1] == {
+            "event": "supervisor_report", "log_level": "warning", "supervisor": "sup",
+            "context": "shutdown", "child": "idle",
+            "reason": "reached_max_restart_intensity: killed",
+        }  # fmt: skip
 
 
 async def test_the_oldest_events_are_forgotten() -> None:
