@@ -221,6 +221,7 @@ async def which_children(
 async def which_child(
     supervisor: Ref, id_: Key, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> ChildInfo | Refusal:
+    """One child at this instant."""
     found: ChildInfo | Refusal = await supervisor.call(WhichChild(id_), timeout_s=timeout_s)
     return found
 
@@ -228,6 +229,8 @@ async def which_child(
 async def get_child_spec(
     supervisor: Ref, id_: Key, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> ChildSpec | Refusal:
+    """How a child will be started the next time. Of a temporary one, which never will be, the
+    arguments are left out."""
     found: ChildSpec | Refusal = await supervisor.call(GetChildSpec(id_), timeout_s=timeout_s)
     return found
 
@@ -279,6 +282,8 @@ async def update_spec(
     *,
     timeout_s: float = ADMIN_DEADLINE_S,
 ) -> UpdateAnswer:
+    """Change a fixed supervisor while its children run, or have it ask its own `Init` again.
+    Answered when it holds. A supervisor that is restarted begins with what its parent knows."""
     answer: UpdateAnswer = await supervisor.call(UpdateSpec(spec), timeout_s=timeout_s)
     return answer
 
@@ -286,5 +291,7 @@ async def update_spec(
 async def update_dynamic(
     supervisor: Ref, update: UpdateDynamic, *, timeout_s: float = ADMIN_DEADLINE_S
 ) -> UpdateAnswer:
+    """Change what a dynamic supervisor starts, and how many, while its children run. One that is
+    restarted begins with what its parent knows."""
     answer: UpdateAnswer = await supervisor.call(update, timeout_s=timeout_s)
     return answer

@@ -7,10 +7,8 @@ import trio
 
 from actors.runtime import KILL, Ref, Shutdown
 from supervision import (
-    AlreadyRunning,
     BadSpec,
     ChildStarted,
-    Counts,
     Done,
     NotStarted,
     Refusal,
@@ -22,28 +20,6 @@ from tests.supervision.actors import TEMPORARY, Broken, Deaf, Polite, Slow, Stag
 
 async def states(sup: Ref) -> dict[str, str]:
     return {info.id: str(info.state) for info in await admin.which_children(sup)}
-
-
-async def test_a_life_of_a_child_by_hand(stage: Stage) -> None:
-    sup = await stage.supervise("a")
-    spec = stage.spec("b")
-    started = await admin.start_child(sup, spec)
-    assert started == ChildStarted(stage.ref("b"))
-    assert await admin.start_child(sup, spec) == AlreadyRunning(stage.ref("b"))
-    assert await admin.restart_child(sup, "b") is Refusal.RUNNING
-    assert await admin.delete_child(sup, "b") is Refusal.RUNNING
-    assert await admin.terminate_child(sup, "b") == Done()
-    assert stage.system.whereis("b") is None
-    assert await admin.terminate_child(sup, "b") == Done(), "twice is as good"
-    assert await admin.start_child(sup, spec) is Refusal.ALREADY_PRESENT
-    assert await states(sup) == {"a": "running", "b": "stopped"}
-    assert await admin.count_children(sup) == Counts(2, 1, 0, 2)
-    assert isinstance(await admin.restart_child(sup, "b"), ChildStarted)
-    assert await admin.terminate_child(sup, "b") == Done()
-    assert await admin.delete_child(sup, "b") == Done()
-    assert await states(sup) == {"a": "running"}
-    for function in (admin.terminate_child, admin.restart_child, admin.delete_child):
-        assert await function(sup, "b") is Refusal.NOT_FOUND
 
 
 async def test_a_temporary_child_is_forgotten_when_stopped(stage: Stage) -> None:

@@ -105,7 +105,7 @@ async def end(stage: Stage, reason: ExitReason | None) -> None:
     "supervisor_SUITE.permanent_normal", "supervisor_SUITE.permanent_shutdown",
     "supervisor_SUITE.permanent_abnormal", "law.L12",
 )  # fmt: skip
-@pytest.mark.parametrize("reason", [*INTENDED, None], ids=str)
+@pytest.mark.parametrize("reason", [*INTENDED, Custom("odd"), None], ids=str)
 async def test_a_permanent_child_comes_back_and_its_end_is_told(
     stage: Stage, reason: ExitReason | None
 ) -> None:
@@ -139,7 +139,7 @@ async def test_a_transient_child_that_crashed_comes_back(stage: Stage) -> None:
     "supervisor_SUITE.temporary_normal", "supervisor_SUITE.temporary_shutdown",
     "supervisor_SUITE.temporary_abnormal",
 )  # fmt: skip
-@pytest.mark.parametrize("reason", [*INTENDED, None], ids=str)
+@pytest.mark.parametrize("reason", [*INTENDED, Custom("odd"), None], ids=str)
 async def test_a_temporary_child_is_forgotten_however_it_ended(
     stage: Stage, reason: ExitReason | None
 ) -> None:

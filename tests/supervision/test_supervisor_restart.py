@@ -72,17 +72,6 @@ async def test_a_group_waits_for_the_last_of_it_to_stop(stage: Stage) -> None:
 ENDS: list[ExitReason] = [NORMAL, SHUTDOWN, Shutdown("done"), Custom("odd")]
 
 
-@pytest.mark.otp(
-    "supervisor_SUITE.permanent_normal", "supervisor_SUITE.permanent_shutdown", "law.L12"
-)
-@pytest.mark.parametrize("reason", ENDS, ids=str)
-async def test_a_permanent_child_always_comes_back(stage: Stage, reason: ExitReason) -> None:
-    await stage.supervise("a")
-    stage.ref("a").tell(reason)
-    await settle(0.02)
-    assert stage.ref("a").is_alive()
-
-
 @pytest.mark.otp("law.L12")
 @pytest.mark.parametrize("reason", ENDS, ids=str)
 async def test_a_transient_child_comes_back_unless_it_ended_as_intended(
@@ -93,14 +82,6 @@ async def test_a_transient_child_comes_back_unless_it_ended_as_intended(
     await settle(0.02)
     assert (stage.system.whereis("a") is not None) == (reason == Custom("odd"))
     assert ids(sup) == ["a"], "its spec stays"
-
-
-@pytest.mark.parametrize("reason", ENDS, ids=str)
-async def test_a_temporary_child_is_forgotten(stage: Stage, reason: ExitReason) -> None:
-    sup = await stage.supervise(stage.spec("a", restart=TEMPORARY))
-    stage.ref("a").tell(reason)
-    await settle(0.02)
-    assert ids(sup) == []
 
 
 @pytest.mark.otp("supervisor_SUITE.temporary_bystander", "law.L11")

@@ -9,7 +9,6 @@ from actors.runtime import KILL, KILLED, SHUTDOWN, Custom, Shutdown, StartFailed
 from actors.runtime.exits import Crash
 from actors.runtime.tracing import Unkillable
 from supervision import (
-    BRUTAL_KILL,
     FailedToStart,
     InvalidSpec,
     Supervisor,
@@ -72,14 +71,6 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_time(stage: Stag
     assert trio.current_time() - started_s == pytest.approx(2.0)
     assert stage.world.take()[3:] == ["-b killed", "-a shutdown", "-sup shutdown"]
     assert [(e.child, e.reason) for e in stage.seen(UncleanShutdown)] == [("b", KILLED)]
-
-
-async def test_brutal_kill_does_not_ask(stage: Stage) -> None:
-    sup = await stage.supervise(stage.spec("a", Polite, shutdown_s=BRUTAL_KILL))
-    sup.exit(SHUTDOWN)
-    await sup.wait_exit()
-    assert stage.world.take() == ["+a", "-a killed", "-sup shutdown"]
-    assert stage.seen(UncleanShutdown) == []
 
 
 @pytest.mark.otp("supervisor_SUITE.child_unlink")
