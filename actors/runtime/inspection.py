@@ -23,16 +23,16 @@ from actors.runtime.errors import ActorDied, CallbackFailed, CallingSelf, CallTi
 from actors.runtime.exits import NOPROC, NORMAL, Custom, ExitReason
 from actors.runtime.futures import Reply
 from actors.runtime.ref import CALL_DEADLINE_S, ActorStatistics, Ref
-from actors.runtime.reports import (
-    StatusView,
+from actors.runtime.reports import StatusView
+from actors.runtime.signals import Inspect
+from actors.runtime.system import current_system
+from actors.runtime.viewing import (
     ancestors,
     formatted,
     initial_call,
     kept_log,
     label_of,
 )
-from actors.runtime.signals import Inspect
-from actors.runtime.system import current_system
 from actors.runtime.watch import Direction, Observer, Seen, watch_of
 
 if TYPE_CHECKING:

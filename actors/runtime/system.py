@@ -30,7 +30,6 @@ from actors.runtime.links import LinkTable, MonitorRef
 from actors.runtime.mailbox import Ask
 from actors.runtime.names import Names, NameUp
 from actors.runtime.ref import Ref
-from actors.runtime.reports import crash_report
 from actors.runtime.signals import Down
 from actors.runtime.tasks import UNWIND_S, acting
 from actors.runtime.timers import Timers
@@ -46,6 +45,7 @@ from actors.runtime.tracing import (
     Unkillable,
 )
 from actors.runtime.turns import turn
+from actors.runtime.viewing import crash_report
 
 logger = logging.getLogger("actors")
 

@@ -22,8 +22,8 @@ from actors.runtime import (
     Stop,
     inspection,
 )
-from actors.runtime.reports import NEIGHBOURS_MAX
 from actors.runtime.tracing import Crashed
+from actors.runtime.viewing import NEIGHBOURS_MAX
 from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, listen, puppet, settle
 
 KINDS = [Puppet, AsyncPuppet]
