@@ -263,8 +263,19 @@ def test_a_second_signal_does_not_break_the_drain(tmp_path: Path) -> None:
     process.communicate()
 
 
+TELLING = """
+from persistence.sqlite_directory import SqliteAccounts
+serving.EXIT_DEADLINE_S, serving.LAST_RESORT_S = 0.1, 0.2
+create = SqliteAccounts.create
+async def telling(*args):
+    print("writing", flush=True)
+    return await create(*args)
+SqliteAccounts.create = telling
+"""
+
+
 def test_a_write_that_does_not_return_does_not_keep_the_process(tmp_path: Path) -> None:
-    process = start(tmp_path / "data", "serving.EXIT_DEADLINE_S, serving.LAST_RESORT_S = 0.1, 0.2")
+    process = start(tmp_path / "data", f"exec({TELLING!r})")
     assert process.stdout is not None
     address = process.stdout.readline().strip().removeprefix("listening on ")
     register = json.dumps({"op": "register", "user": "alice", "pass": "correct horse"})
@@ -275,8 +286,7 @@ def test_a_write_that_does_not_return_does_not_keep_the_process(tmp_path: Path) 
         shell.execute("BEGIN IMMEDIATE")  # nobody else can write now, and waits five seconds
         client.recv()
         client.send(register)
-        client.send('{"op":"hb"}')
-        client.recv()
+        assert process.stdout.readline() == "writing\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(4) == 1
     _, log = process.communicate()
