@@ -59,7 +59,7 @@ class Child:
 
     @property
     def is_active(self) -> bool:
-        return self.ref is not None and self.ref.is_alive()
+        return self.ref is not None and self.ref.exit_reason is None
 
     def view(self) -> ChildView:
         """What the strategy needs to know. An end that is not decided yet still counts as alive."""
@@ -185,7 +185,7 @@ class ChildTable:
         child.ready_s = trio.current_time()
         child.state = ChildState.RUNNING
         child.spec = as_kept(child.spec)
-        if not ref.is_alive():  # it was ready, and ended before this task got to run
+        if ref.exit_reason is not None:  # it was ready, and ended before this task got to run
             child.state = ChildState.ENDED
             self._on_end(child, ref, ref.exit_reason or NORMAL)
         return None
@@ -247,7 +247,7 @@ class ChildTable:
         """End it, however long its spec allows; it is `STOPPED` afterwards."""
         ref = child.ref
         child.state = ChildState.STOPPING
-        if ref is not None and ref.is_alive():
+        if ref is not None and ref.exit_reason is None:
             reason = await shut_down(self._actor, ref, child.spec)
             if reason is not None and not is_clean_end(child.spec, reason):
                 self._emit(UncleanShutdown, child.spec.id, reason)

@@ -8,6 +8,7 @@ life, `dispatcher` and `system` for the loop that runs them. `inspection` looks 
 from actors.runtime.actor import Actor as Actor
 from actors.runtime.address import ActorId as ActorId
 from actors.runtime.address import Address as Address
+from actors.runtime.background import background_system as background_system
 from actors.runtime.errors import ActorDied as ActorDied
 from actors.runtime.errors import AlreadyStarted as AlreadyStarted
 from actors.runtime.errors import CallbackFailed as CallbackFailed
@@ -45,6 +46,7 @@ from actors.runtime.groups import ProcessGroups as ProcessGroups
 from actors.runtime.links import MonitorRef as MonitorRef
 from actors.runtime.mailbox import Overflow as Overflow
 from actors.runtime.names import NameUp as NameUp
+from actors.runtime.pykka_rules import PykkaActor as PykkaActor
 from actors.runtime.ref import ActorStatistics as ActorStatistics
 from actors.runtime.ref import Ref as Ref
 from actors.runtime.registry import AlreadyRegistered as AlreadyRegistered

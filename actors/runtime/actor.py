@@ -2,8 +2,8 @@
 
 Every actor is a pykka actor: hooks, refs, proxies and futures keep pykka's meaning. Its receive
 loop is not used (it would catch the loop's cancellation and stop every actor in the process);
-`cell` and `turns` do its work by OTP's rules. Where the two differ OTP's holds;
-`crash_on_ask_error = False` restores pykka's for asks.
+`cell` and `turns` do its work by OTP's rules. Where the two differ OTP's holds, and a class flag
+restores pykka's; `pykka_rules.PykkaActor` has them all.
 
 **Life.** `spawn` makes the object and binds its name; its first turn runs `on_start`. From then
 on it handles messages one at a time, and ends once, for one reason. A plain `on_receive` costs no
@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import uuid
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pykka
 import trio
 from outcome import Outcome
+from pykka.messages import _ActorStop
 
 from actors.runtime.cell import Cell
 from actors.runtime.exits import NOPROC, NORMAL, ExitReason
@@ -63,6 +65,21 @@ class Actor(pykka.Actor):
     stash_max: ClassVar[int] = STASH_MAX
     pykka_registry: ClassVar[bool] = False
     """List the actor in pykka's global registry, whose operations take linear time."""
+    pykka_names: ClassVar[bool] = False
+    """In `str`, `repr` and logs it is its URN, and crashes are logged in pykka's words. Otherwise
+    it is its name, or number."""
+    answers_unexpected_asks: ClassVar[bool] = False
+    """An ask that no `on_receive` of the class handles is logged and answered None. Otherwise it is
+    a crash."""
+    stop_behind_messages: ClassVar[bool] = False
+    """`stop` waits for the messages already queued. Otherwise they are dropped."""
+    stopped_before_hooks: ClassVar[bool] = False
+    """It does not count as alive, and is in no registry of pykka's, while `on_stop` or `on_failure`
+    runs. Otherwise it is alive until its end, and to supervisors, links and monitors in any
+    case."""
+    stop_all_on_base_exception: ClassVar[bool] = False
+    """A handler that raises something that is no `Exception` stops every actor in pykka's registry,
+    itself through `on_stop`. Otherwise it ends this actor like any failure."""
 
     _actor_is_async: ClassVar[bool] = False
     _actor_cell: Cell
@@ -91,10 +108,14 @@ class Actor(pykka.Actor):
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> Ref:
-        """pykka's start: in the current system, without waiting for `on_start`."""
+        """pykka's start: in the current system, without waiting for `on_start`, from any thread.
+        The constructor runs in the loop, whoever calls."""
         from actors.runtime.system import current_system
 
-        return current_system().spawn(cls, *args, **kwargs)
+        system = current_system()
+        if not system.dispatcher.is_foreign_thread():
+            return system.spawn(cls, *args, **kwargs)
+        return system.dispatcher.run_from_thread(partial(system.spawn, cls, *args, **kwargs))
 
     @property
     def actor_ref(self) -> Ref:
@@ -102,7 +123,10 @@ class Actor(pykka.Actor):
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]  # pykka stores it, we compute it
-        return self._actor_cell.ref.actor_urn
+        if hasattr(self, "_actor_cell"):
+            return self._actor_cell.ref.actor_urn
+        urn: str = self.__dict__.setdefault("_actor_urn", uuid.uuid4().urn)  # it is never started
+        return urn
 
     @property
     def actor_inbox(self) -> Any:  # type: ignore[override]  # pykka stores it, we compute it
@@ -144,7 +168,9 @@ class Actor(pykka.Actor):
         return self._actor_cell.supervisor
 
     def __str__(self) -> str:
-        return str(self._actor_cell.ref) if hasattr(self, "_actor_cell") else type(self).__name__
+        if hasattr(self, "_actor_cell"):
+            return str(self._actor_cell.ref)
+        return f"{type(self).__name__} ({self.actor_urn})"
 
     def __repr__(self) -> str:
         return (
@@ -160,7 +186,7 @@ class Actor(pykka.Actor):
         cell = self._actor_cell
         if cell.is_dead or ref is cell.ref:
             return
-        if ref.is_alive():
+        if ref.exit_reason is None:
             cell.system.links.link(cell.ref.id, ref.id)
         else:
             cell.signal(NOPROC, ref)
@@ -254,7 +280,10 @@ class Actor(pykka.Actor):
 
         Whoever asks the actor to stop (its supervisor, the system, pykka's `ref.stop`) comes by
         here, so a subclass may put something in front of its end."""
-        self._actor_cell.stop(reason)
+        cell = self._actor_cell
+        is_queued = self.stop_behind_messages and reason is NORMAL and not cell.is_dead
+        if not (is_queued and cell.accept(_ActorStop())):
+            cell.stop(reason)
 
     def defer_reply(self) -> ReplySlot:
         """Answer the current ask later; what the handler returns is then not the answer."""
@@ -295,10 +324,10 @@ class Actor(pykka.Actor):
     def on_receive(self, message: Any) -> Any:
         """One message. What it returns answers an ask. This one logs; an ask that came here would
         get no answer that means anything, so it is a crash."""
-        if self._actor_cell.current is not None:
+        if self._actor_cell.current is not None and not self.answers_unexpected_asks:
             raise NotImplementedError(f"{type(self).__name__} answers no {type(message).__name__}")
         # Not pykka's own warning, which would write the message into the log.
-        logger.warning("%s got an unexpected %s", self, type(message).__name__)
+        logger.warning("Unexpected message received by %s: %s", self, type(message).__name__)
 
     def on_continue(self, message: Any) -> Any:
         """What `continue_with` was called with."""

@@ -166,7 +166,8 @@ class Cell:
 
     def accept(self, message: Any) -> bool:
         """Into the traffic lane, by the overflow policy, from any thread. False if the actor is
-        dead or refuses: a dead letter, and an asker is told. From another thread always True."""
+        dead or refuses: a dead letter, and an asker is told. From another thread True unless it is
+        dead already."""
         dispatcher = self.dispatcher
         if get_ident() != dispatcher.thread:
             return self._accept_from_thread(message)
@@ -185,14 +186,19 @@ class Cell:
         return True
 
     def _accept_from_thread(self, message: Any) -> bool:
+        if self.state is DEAD:
+            if type(message) is Ask:
+                message.answer.resolve(None, self.refusal())
+            self.dispatcher.from_thread(self.system.dead_letter, self.ref, message)
+            return False
         if not self.dispatcher.from_thread(self.accept, message) and type(message) is Ask:
-            message.answer.resolve(None, ActorDied(NOPROC))
+            message.answer.resolve(None, self.refusal())
         return True
 
     def refusal(self) -> Exception:
         """Why `accept` answered False."""
-        if self.state is DEAD:
-            return ActorDied(NOPROC)
+        if self.state is DEAD or self.system.is_closed:
+            return ActorDied(NOPROC, f"{self.ref} not found")
         return MailboxFull(f"{self.ref} has {len(self.mailbox)} messages waiting")
 
     def _refuse(self, message: Any) -> bool:

@@ -14,14 +14,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from actors.runtime.errors import NoSystem, WouldBlock
+from actors.runtime.futures import in_loop
 from actors.runtime.tasks import acting
 
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
+
+T = TypeVar("T")
 
 SLICE_MESSAGES_MAX = 512
 """Messages handled before the loop gets to its sockets: half a millisecond of small ones."""
@@ -106,6 +110,19 @@ class Dispatcher:
         except trio.RunFinishedError:
             return False
         return True
+
+    def run_from_thread(self, function: Callable[[], T]) -> T:
+        """Call something in the loop from a thread, and wait for what it returns. Raises `NoSystem`
+        after its end."""
+        if in_loop():
+            raise WouldBlock(
+                "this waits for the loop of another thread: inside a loop use its own system, or "
+                "trio.to_thread.run_sync"
+            )
+        try:
+            return trio.from_thread.run_sync(function, trio_token=self._token)
+        except trio.RunFinishedError:
+            raise NoSystem("the actor system has ended") from None
 
 
 def _next_turn_max(turn_max: int, *, is_late: bool) -> int:

@@ -19,8 +19,8 @@ class ActorError(Exception):
 class CallError(ActorError):
     """A call was not answered: the server ended (its exit reason), or was not there (`NOPROC`)."""
 
-    def __init__(self, reason: ExitReason) -> None:
-        super().__init__(describe(reason))
+    def __init__(self, reason: ExitReason, text: str | None = None) -> None:
+        super().__init__(text or describe(reason))
         self.reason = reason
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import pykka
@@ -88,6 +89,7 @@ class Future(pykka.Future[T]):
         self._is_done = False
         self._value: Any = None
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
         self._callbacks: list[Callable[[], None]] | None = None
         self._lock = threading.Lock()
         self._parents: tuple[Future[Any], ...] = ()
@@ -120,10 +122,18 @@ class Future(pykka.Future[T]):
             raise queue.Full
 
     def set_exception(self, exc_info: Any = None) -> None:
-        error = (exc_info or sys.exc_info())[1]
-        assert error is not None
-        if not self.resolve(None, error):
+        kind, error, _traceback = exc_info or sys.exc_info()
+        assert kind is not None, "there is no exception to set"
+        if not self.resolve(None, kind() if error is None else error):
             raise queue.Full
+
+    def set_get_hook(self, func: Any) -> None:
+        """pykka's: `func` makes the value when it is asked for. Raises `queue.Full` if there is
+        one."""
+        with self._lock:
+            if self._is_done:
+                raise queue.Full
+            super().set_get_hook(func)
 
     def resolve(self, value: Any, error: BaseException | None) -> bool:
         """Set the answer; False if there was one."""
@@ -131,6 +141,8 @@ class Future(pykka.Future[T]):
             if self._is_done or self._get_hook is not None:
                 return False
             self._value, self._error, self._is_done = value, error, True
+            if error is not None:
+                self._traceback = error.__traceback__
             callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             callback()
@@ -189,7 +201,10 @@ class Future(pykka.Future[T]):
             await ready.wait()
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self.wait().__await__()
+        # On another event loop there is only pykka's way, which blocks.
+        return self.wait().__await__() if in_loop() else super().__await__()
+
+    __iter__ = __await__
 
     def on_done(self, callback: Callable[[], None]) -> None:
         """Call back once the answer is there, perhaps at once, in whichever thread sets it."""
@@ -203,7 +218,8 @@ class Future(pykka.Future[T]):
 
     def _result(self) -> T:
         if self._error is not None:
-            raise self._error
+            # Every `get` begins from the frames of the failure, not from those of the last `get`.
+            raise self._error.with_traceback(self._traceback)
         result: T = self._value
         return result
 

@@ -7,13 +7,15 @@ only its id, its name and why it ended.
 
 from __future__ import annotations
 
+import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import pykka
 import trio
-from pykka.messages import _ActorStop
+from pykka.messages import ProxySetAttr, _ActorStop
 
 from actors.runtime.address import ActorId
 from actors.runtime.errors import ActorDied, CallingSelf, WouldBlock
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 
 CALL_DEADLINE_S = 5.0
 """OTP's default for `gen_server:call`."""
+
+ASKS_BLOCKING = "ask() blocks; inside the loop use ask(block=False) or `await call()`"
+SETS_BLOCKING = (
+    "setting an attribute through a proxy blocks; inside the loop give the actor a method that "
+    "sets it, or `await ref.call(pykka.messages.ProxySetAttr(attr_path=('name',), value=...))`"
+)
+STOPS_BLOCKING = (
+    "stop() blocks; inside the loop use stop(block=False), or stop_all(block=False), and await the "
+    "futures"
+)
 
 ExitCallback: TypeAlias = "Callable[[Ref, ExitReason], None]"
 
@@ -53,6 +65,18 @@ class _Stopped:
 
     def is_set(self) -> bool:
         return not self._ref.is_alive()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block a thread outside the loop until the actor has ended; False if it did not in
+        time."""
+        if self.is_set():
+            return True
+        if in_loop():
+            raise WouldBlock("actor_stopped.wait() blocks; inside the loop `await ref.wait_exit()`")
+        ended = threading.Event()
+        cell = self._ref._cell
+        cell.dispatcher.from_thread(cell.add_exit_callback, lambda _ref, _reason: ended.set())
+        return ended.wait(timeout) or self.is_set()
 
 
 class Ref(pykka.ActorRef[Any]):
@@ -85,8 +109,9 @@ class Ref(pykka.ActorRef[Any]):
         return lambda: self._cell.actor
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # computed: most actors never need one
-        return f"urn:coppice:{self._cell.system.node}:{self.id}"
+    def actor_urn(self) -> str:  # type: ignore[override]  # made on demand: few ever need one
+        urn: str = self.__dict__.setdefault("_urn", uuid.uuid4().urn)
+        return urn
 
     @property
     def actor_inbox(self) -> Any:  # type: ignore[override]  # pykka stores it, we compute it
@@ -97,35 +122,43 @@ class Ref(pykka.ActorRef[Any]):
         return _Stopped(self)
 
     def __repr__(self) -> str:
+        if self.actor_class.pykka_names:
+            return f"<ActorRef for {self}>"
         return f"<Ref {self} {self._cell.state.value}>"
 
     def __str__(self) -> str:
+        if self.actor_class.pykka_names:
+            return f"{self.actor_class.__name__} ({self.actor_urn})"
         label = f"{self.name}#{self.incarnation}" if self.name else str(self.id)
         return f"{self.actor_class.__name__} {label}"
 
     def is_alive(self) -> bool:
-        """Whether it has not ended. One that is about to end still lives, and what it is sent now
-        may never be handled: only an answer proves otherwise."""
-        return not self._cell.is_dead
+        """Whether it has not ended; by pykka's rule (`stopped_before_hooks`), whether it has not
+        begun to. One that is about to end still lives, and what it is sent now may never be
+        handled: only an answer proves otherwise. `exit_reason` tells the end by either rule."""
+        cell = self._cell
+        if self.actor_class.stopped_before_hooks:
+            return cell.state.value not in ("stopping", "dead")
+        return not cell.is_dead
 
     # ------------------------------------------------------------------ sending
 
     def tell(self, message: Any) -> None:
         """Send. Raises `ActorDied` (pykka's `ActorDeadError`) to the dead, `MailboxFull` if the
-        receiver refuses; from another thread neither, since it is not known yet."""
+        receiver refuses; from another thread only what is known already, which is an end."""
         if not self._cell.accept(message):
             raise self._cell.refusal()
 
     def cast(self, message: Any) -> bool:
         """Send and never raise: False if the receiver is dead or refuses (a dead letter). From
-        another thread always True."""
+        another thread True unless it is dead already."""
         return self._cell.accept(message)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """pykka's ask. Inside the loop use `block=False` and await the future, or `call`. A dead or
         refusing receiver fails the future, with `ActorDied` or `MailboxFull`."""
         if block and in_loop():
-            raise WouldBlock("ask() blocks; inside the loop use ask(block=False) or `await call()`")
+            raise WouldBlock(SETS_BLOCKING if type(message) is ProxySetAttr else ASKS_BLOCKING)
         future: Future[Any] = Future()
         self._cell.accept(Ask(message, future))
         return future.get(timeout=timeout) if block else future
@@ -168,7 +201,7 @@ class Ref(pykka.ActorRef[Any]):
         """pykka's stop: behind the messages already queued. The answer comes when the actor has
         ended: True, or False if it was dead before."""
         if block and in_loop():
-            raise WouldBlock("stop() blocks; inside the loop use stop(block=False)")
+            raise WouldBlock(STOPS_BLOCKING)
         future: Future[Any] = self.ask(_ActorStop(), block=False)
         answer: Future[bool] = Future()
 

@@ -57,6 +57,7 @@ IGNORED = Custom("ignore")
 """What `when_started` hears of an actor that was not needed."""
 
 _system: ContextVar[ActorSystem] = ContextVar("actor_system")
+_default: ActorSystem | None = None
 
 
 class Spawner(Protocol):
@@ -100,7 +101,8 @@ class ActorSystem:
         self._starting: dict[int, Callable[[ExitReason | None], None]] = {}
         self._signals: deque[tuple[Cell, ExitReason, Ref]] = deque()
         self._is_signalling = False
-        self._is_closed = False
+        self._listed: set[int] = set()
+        self.is_closed = False
         self.names: Mapping[str, Ref] = self._names.names
 
     # ------------------------------------------------------------------ starting
@@ -121,7 +123,7 @@ class ActorSystem:
         `NOPROC`. Raises `AlreadyStarted` if the name is taken, `NoSystem` once the system has
         ended, and whatever the constructor raises; nothing is left behind then.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise NoSystem("the actor system has ended")
         self._check_free(name)
         incarnation = 1 if name is None else self._names.next_incarnation(name)
@@ -132,6 +134,7 @@ class ActorSystem:
         if name is not None:
             self._names.bind(name, ref)
         if actor.pykka_registry:
+            self._listed.add(ref.id)
             pykka.ActorRegistry.register(ref)
         if monitor_by is not None:
             self.monitor(monitor_by, ref)
@@ -251,7 +254,7 @@ class ActorSystem:
         monitor = self.links.monitor(watcher.id, watched.id)
         if not watcher.is_alive():
             self.links.demonitor(monitor)
-        elif not watched.is_alive():
+        elif watched.exit_reason is not None:
             self.links.demonitor(monitor)
             watcher.deliver_control(Down(monitor, watched, watched.name, NOPROC))
         return monitor
@@ -297,8 +300,14 @@ class ActorSystem:
         """The dead actor's name is free from here on."""
         if self._cells.pop(cell.ref.id, None) is not None:
             self._names.release(cell.ref)
-            if cell.ref.actor_class.pykka_registry:
-                pykka.ActorRegistry.unregister(cell.ref)
+            self.unlist(cell.ref)
+
+    def unlist(self, ref: Ref) -> None:
+        """Take an actor out of pykka's registry, if it is there."""
+        if ref.id in self._listed:
+            self._listed.remove(ref.id)
+            pykka.ActorRegistry.unregister(ref)
+            logger.debug("Stopped %s", ref)
 
     def exited(self, cell: Cell, reason: ExitReason, *, is_ignored: bool) -> None:
         """Tell everyone who asked. Signals go out in the order of the ends that caused them."""
@@ -360,10 +369,12 @@ class ActorSystem:
         the message that was handled what `format_status` lets be seen."""
         reason = crash(error)
         report = crash_report(cell, message, reason)
-        if report.reason is reason:
-            logger.error("%s", report.render(), exc_info=error)
-        else:  # the actor does not want its words to be seen
+        if report.reason is not reason:  # the actor does not want its words to be seen
             logger.error("%s: %s", report.render(), describe(report.reason))
+        elif cell.ref.actor_class.pykka_names:
+            logger.error("Unhandled exception in %s:", cell.ref, exc_info=error)
+        else:
+            logger.error("%s", report.render(), exc_info=error)
         self.emit(Crashed, cell.ref, report)
 
     def contain(self, function: Callable[..., Any], *args: Any) -> None:
@@ -417,7 +428,7 @@ class ActorSystem:
 
     def kill_all(self) -> None:
         """End everything at once; nothing starts any more."""
-        self._is_closed = True
+        self.is_closed = True
         for ref in self.actors():
             ref.exit(KILL)
 
@@ -431,11 +442,19 @@ class ActorSystem:
 
 
 def current_system() -> ActorSystem:
-    """The system of the running code. Raises `NoSystem`."""
-    system = _system.get(None)
+    """The system of the running code, otherwise that of the process (`background`). Raises
+    `NoSystem`."""
+    system = _system.get(None) or _default
     if system is None:
         raise NoSystem("no actor system is open here: use `async with open_system()`")
     return system
+
+
+def set_default_system(system: ActorSystem | None) -> None:
+    """The system of code that runs in none; None for no such thing."""
+    global _default  # noqa: PLW0603  (a default of the process is global by its meaning)
+    assert system is None or _default is None, "a process has one default"
+    _default = system
 
 
 @asynccontextmanager

@@ -11,16 +11,16 @@ Whatever an actor's code raises ends that actor and nothing else. Only `Keyboard
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
+import pykka
 import trio
 from outcome import Error, Outcome, Value
-from pykka import messages as pykka_messages
-from pykka._introspection import get_attr_directly
 
 from actors.runtime.cell import (
     DEAD,
@@ -31,6 +31,7 @@ from actors.runtime.cell import (
     Cell,
     Ending,
 )
+from actors.runtime.dispatch import SPECIAL, dispatch
 from actors.runtime.dispatcher import TURN_MESSAGES_MAX
 from actors.runtime.errors import Ignore, StartFailed, Stop
 from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason, crash
@@ -40,19 +41,10 @@ from actors.runtime.signals import Errand, StopRequest
 from actors.runtime.tasks import LETS_THROUGH, TaskRef, awaiting, discard, start_owned
 from actors.runtime.watch import Watch
 
+logger = logging.getLogger("actors")
+
 STOP_DEADLINE_S = 30.0
 """An async `on_stop` or `on_failure` may take this long, unless its supervisor kills it before."""
-
-_SPECIAL = frozenset(
-    {
-        Ask,
-        pykka_messages._ActorStop,
-        pykka_messages.ProxyCall,
-        pykka_messages.ProxyGetAttr,
-        pykka_messages.ProxySetAttr,
-    }
-)
-"""Messages that do not go to `on_receive` as they are."""
 
 
 def turn(cell: Cell, messages_max: int) -> int:
@@ -84,7 +76,7 @@ def turn(cell: Cell, messages_max: int) -> int:
                 break
             message = traffic.popleft()
             handled += 1
-            if type(message) in _SPECIAL:
+            if type(message) in SPECIAL:
                 _handle_special(cell, message)
             elif (result := receive(message)) is not None and type(result) is CoroutineType:
                 _refuse_coroutine(result)
@@ -120,7 +112,7 @@ def _watched_turn(cell: Cell, messages_max: int) -> int:
             cell.handled += 1
             if is_control:
                 _handle_control(cell, message)
-            elif type(message) in _SPECIAL:
+            elif type(message) in SPECIAL:
                 _handle_special(cell, message)
             else:
                 _check_sync(cell.actor.on_receive(message))
@@ -223,37 +215,17 @@ def _handle_control(cell: Cell, item: Any) -> Any:
 def _handle_special(cell: Cell, message: Any) -> None:
     """An ask or one of pykka's messages, in a sync actor."""
     if type(message) is not Ask:
-        _check_sync(_dispatch(cell, message))
+        _check_sync(dispatch(cell, message))
         return
     answer = cell.current = message.answer
     try:
-        result = _check_sync(_dispatch(cell, message.message))
+        result = _check_sync(dispatch(cell, message.message))
     except BaseException as error:
         if not _is_answer(cell, answer, error):
             raise
-        _answer(cell, answer, None, error)
+        _return_error(cell, answer, error)
     else:
         _answer(cell, answer, result, None)
-
-
-def _dispatch(cell: Cell, message: Any) -> Any:
-    """Hand a message to whoever handles its kind."""
-    match message:
-        case pykka_messages.ProxyCall():
-            callee = get_attr_directly(cell.actor, message.attr_path)
-            return callee(*message.args, **message.kwargs)
-        case pykka_messages.ProxyGetAttr():
-            return get_attr_directly(cell.actor, message.attr_path)
-        case pykka_messages.ProxySetAttr():
-            parent = get_attr_directly(cell.actor, message.attr_path[:-1])
-            return setattr(parent, message.attr_path[-1], message.value)
-        case pykka_messages._ActorStop():
-            if cell.current is not None:
-                cell.more().stop_answers.append(cell.current)  # answered when the end has come
-                cell.current = None
-            return cell.actor.stop()
-        case _:
-            return cell.actor.on_receive(message)
 
 
 def _is_answer(cell: Cell, answer: Answer | None, error: BaseException) -> bool:
@@ -276,6 +248,11 @@ def _answer(cell: Cell, answer: Answer | None, value: Any, error: BaseException 
         cell.current = None
         if not answer.resolve(value, error):
             cell.system.late_replies += 1
+
+
+def _return_error(cell: Cell, answer: Answer | None, error: BaseException) -> None:
+    logger.info("Exception returned from %s to caller:", cell.ref, exc_info=error)
+    _answer(cell, answer, None, error)
 
 
 def _check_sync(result: Any) -> Any:
@@ -354,9 +331,9 @@ async def _handle_async(cell: Cell, message: Any, *, is_control: bool) -> None:
             result = _handle_control(cell, message)
         elif type(message) is Ask:
             answer = cell.current = message.answer
-            result = _dispatch(cell, message.message)
+            result = dispatch(cell, message.message)
         else:
-            result = _dispatch(cell, message)
+            result = dispatch(cell, message)
         if isinstance(result, CoroutineType):
             result = await result
     except trio.Cancelled as error:
@@ -367,7 +344,7 @@ async def _handle_async(cell: Cell, message: Any, *, is_control: bool) -> None:
         if cell.state is DEAD:
             cell.system.log_crash(cell, error)  # killed, and its cleaning up failed
         elif _is_answer(cell, answer, error):
-            _answer(cell, answer, None, error)
+            _return_error(cell, answer, error)
         else:
             _fail(cell, error, message)
     else:
@@ -402,6 +379,11 @@ def _fail(cell: Cell, error: BaseException, message: Any) -> None:
     if (abrupt := _abrupt(cell)) is not None:
         cell.terminate(abrupt)  # killed before it raised
         return
+    if actor.stop_all_on_base_exception and not isinstance(error, Exception):
+        logger.debug("%r in %s. Stopping all actors.", error, cell.ref)
+        _last(cell, reason, "on_stop", actor.on_stop)
+        pykka.ActorRegistry.stop_all(block=False)
+        return
     arguments = (type(error), error, error.__traceback__)
     _last(cell, reason, "on_failure", lambda: actor.on_failure(*arguments))
 
@@ -410,6 +392,8 @@ def _last(cell: Cell, reason: ExitReason, label: str, hook: Callable[[], Any]) -
     """Run the last hook, then end."""
     cell.state = STOPPING
     cell.ending = None
+    if cell.actor.stopped_before_hooks:
+        cell.system.unlist(cell.ref)
     result = _call_hook(cell, hook)
     if isinstance(result, Value) and isinstance(result.value, CoroutineType):
         if _abrupt(cell) is None:

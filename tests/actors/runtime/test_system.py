@@ -217,7 +217,9 @@ async def test_an_unexpected_message_is_logged_by_type_only(
     ref.tell("a secret of somebody")
     await settle()
     assert ref.is_alive()
-    assert [record.getMessage() for record in caplog.records] == ["Actor n#1 got an unexpected str"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Unexpected message received by Actor n#1: str"
+    ]
 
 
 async def test_an_idle_actor_is_small(system: ActorSystem) -> None:
