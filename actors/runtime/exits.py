@@ -8,8 +8,13 @@ memory alive (and show what was in it).
 
 from __future__ import annotations
 
+import linecache
 import traceback
 from dataclasses import dataclass, field
+from itertools import islice
+
+FRAMES_MAX = 50
+"""Of a deeper stack Python's own printing folds what repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,39 @@ ExitReason = Normal | Shutdown | Killed | NoProcess | Crash | Custom
 
 def crash(error: BaseException) -> Crash:
     """The reason for an exception, detached from it. Never raises, whatever the exception does."""
+    message = _text(error)
     try:
-        text = "".join(traceback.format_exception(error))
+        text = _traceback(error, message)
     except Exception:  # noqa: BLE001  (formatting runs the exception's own code)
         text = "(the traceback could not be formatted)"
-    return Crash(type(error).__qualname__, _text(error), text)
+    return Crash(type(error).__qualname__, message, text)
+
+
+def _traceback(error: BaseException, message: str) -> str:
+    """As Python prints it, but in the plain case without its marks under the lines. To place them
+    it compiles each line, which takes longer than all the rest of a restart."""
+    frames = list(islice(traceback.walk_tb(error.__traceback__), FRAMES_MAX + 1))
+    if len(frames) > FRAMES_MAX or not _is_plain(error):
+        return "".join(traceback.format_exception(error))
+    lines = ["Traceback (most recent call last):"] if frames else []
+    for frame, number in frames:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {number}, in {code.co_name}')
+        source = linecache.getline(code.co_filename, number, frame.f_globals).strip()
+        if source:
+            lines.append(f"    {source}")
+    lines.append(f"{type(error).__qualname__}: {message}")
+    return "\n".join(lines) + "\n"
+
+
+def _is_plain(error: BaseException) -> bool:
+    """Whether it is one exception, with nothing more to tell than its message."""
+    return (
+        error.__cause__ is None
+        and (error.__context__ is None or error.__suppress_context__)
+        and not hasattr(error, "__notes__")
+        and not isinstance(error, BaseExceptionGroup | SyntaxError)
+    )
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from actors.runtime import (
     describe,
     is_abnormal,
 )
-from actors.runtime.exits import crash
+from actors.runtime.exits import FRAMES_MAX, crash
 
 values = st.one_of(st.none(), st.text(), st.integers(), st.tuples(st.text(), st.integers()))
 reasons = st.one_of(
@@ -79,3 +80,45 @@ def test_a_crash_keeps_words_of_the_exception_and_not_the_exception() -> None:
     assert (reason.error, reason.message) == (Odd.__qualname__, "a word")
     assert "in fail" in reason.traceback
     assert kept[0]() is None
+
+
+def throw(error: BaseException) -> None:
+    raise error
+
+
+def deep(levels: int) -> None:
+    if levels == 0:
+        raise LookupError("a word")
+    deep(levels - 1)
+
+
+def chained() -> None:
+    try:
+        throw(ValueError("the cause"))
+    except ValueError as error:
+        raise LookupError("a word") from error
+
+
+def noted() -> None:
+    error = LookupError("a word")
+    error.add_note("a note")
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: throw(LookupError("a word")), ["Traceback", "in throw", "raise error"]),
+        (lambda: deep(FRAMES_MAX * 2), ["Previous line repeated"]),
+        (chained, ["the cause", "direct cause"]),
+        (noted, ["a note"]),
+        (lambda: throw(ExceptionGroup("two", [LookupError("a word")])), ["ExceptionGroup"]),
+    ],
+)
+def test_a_traceback_says_what_pythons_says(act: Callable[[], None], words: list[str]) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (each raises something else)
+        act()
+    text = crash(caught.value).traceback
+    assert text.endswith("\n")
+    for word in [*words, "LookupError: a word"]:
+        assert word in text
