@@ -25,6 +25,7 @@ from actors.runtime.exits import Custom
 
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
+    from actors.runtime.timers import Timers
 
 T = TypeVar("T")
 
@@ -37,11 +38,18 @@ class Answer(Protocol):
 
 
 class Reply:
-    """The answer to one `call`. Only its caller waits, once."""
+    """The answer to one `call`. Only its caller waits, once.
 
-    __slots__ = ("_error", "_is_done", "_task", "_value")
+    Its deadline is a timer of the system and the reply itself the timer: a cancel scope for each
+    call would cost more than the call.
+    """
+
+    __slots__ = ("_error", "_is_done", "_task", "_value", "has_timed_out")
+
+    period_s = None
 
     def __init__(self) -> None:
+        self.has_timed_out = False
         self._is_done = False
         self._task: trio.lowlevel.Task | None = None
         self._value: Any = None
@@ -61,20 +69,32 @@ class Reply:
             trio.lowlevel.reschedule(task)
         return True
 
-    async def wait(self, timeout_s: float) -> Any:
+    @property
+    def is_active(self) -> bool:
+        return not self._is_done
+
+    def fire(self) -> None:
+        """The deadline has come."""
+        self.has_timed_out = True
+        self.resolve(None, CallTimeout(Custom("timeout")))
+
+    async def wait(self, deadlines: Timers, timeout_s: float) -> Any:
         """The answer. Raises `CallTimeout`; then, or when cancelled, a later answer is late."""
-        with trio.move_on_after(timeout_s):
+        if not self._is_done and timeout_s <= 0:
+            self.fire()
+            await trio.lowlevel.checkpoint()
+        elif not self._is_done:
+            deadlines.watch(timeout_s, self)
+            self._task = trio.lowlevel.current_task()
             try:
-                if not self._is_done:
-                    self._task = trio.lowlevel.current_task()
-                    await trio.lowlevel.wait_task_rescheduled(self._abort)
-            except trio.Cancelled:
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            finally:
                 self._is_done = True
-                raise
-            if self._error is not None:
-                raise self._error
-            return self._value
-        raise CallTimeout(Custom("timeout"))
+                if not self.has_timed_out:
+                    deadlines.cancelled()
+        if self._error is not None:
+            raise self._error
+        return self._value
 
     def _abort(self, _raise_cancel: Any) -> trio.lowlevel.Abort:
         self._task = None

@@ -319,7 +319,7 @@ async def _inspect(target: Target, act: Callable[[Cell], Any], timeout_s: float)
     ref = _living(target)
     reply = Reply()
     ref.deliver_control(Inspect(act, reply))
-    return await reply.wait(timeout_s)
+    return await reply.wait(ref._cell.system.deadlines, timeout_s)
 
 
 def _living(target: Target) -> Ref:

@@ -178,7 +178,7 @@ class Ref(pykka.ActorRef[Any]):
             raise ActorDied(NOPROC)
         reply = Reply()
         cell.accept(Ask(message, reply))
-        return await reply.wait(timeout_s)
+        return await reply.wait(cell.system.deadlines, timeout_s)
 
     def deliver_control(self, message: Any) -> None:
         """The runtime's own way in: before traffic, never refused."""

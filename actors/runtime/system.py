@@ -92,6 +92,8 @@ class ActorSystem:
         self.dispatcher = Dispatcher()
         self.links = LinkTable()
         self.timers = Timers()
+        self.deadlines = Timers()
+        """Those of calls: many, and nearly all cancelled, so they have a heap of their own."""
         self.events = EventStream()
         self.late_replies = 0
         self.dead_letters = 0
@@ -474,6 +476,7 @@ async def open_system(
         token = _system.set(system)
         nursery.start_soon(system.dispatcher.run, turn, name="dispatcher")
         nursery.start_soon(system.timers.run, name="timers")
+        nursery.start_soon(system.deadlines.run, name="deadlines")
         try:
             yield system
             await system.close()

@@ -1,4 +1,4 @@
-"""Timers: one heap and one task for a whole system.
+"""Timers: one heap and one task for a whole system, and the same for the deadlines of calls.
 
 A timer belongs to the incarnation that set it and ends with it, so a restarted actor never sees its
 predecessor's ticks, and a dead one is not kept in memory by what it waited for. Firing is never
@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -105,14 +105,28 @@ class _Callback:
             logger.exception("a timer's callback failed")
 
 
+class Deadline(Protocol):
+    """Something else with a time: fired once, unless it has become inactive before."""
+
+    @property
+    def is_active(self) -> bool: ...
+
+    @property
+    def period_s(self) -> None: ...
+
+    def fire(self) -> None: ...
+
+
 class Timers:
     """The heap."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, TimerRef | _Callback]] = []
+        self._heap: list[tuple[float, int, TimerRef | _Callback | Deadline]] = []
         self._order = count()
         self._cancelled = 0
         self._changed = trio.Event()
+        # trio's own clock, taken once: current_time() looks it up at every call.
+        self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
     def send_after(
         self, delay_s: float, cell: Cell, message: Any, period_s: float | None = None
@@ -136,6 +150,9 @@ class Timers:
         if cell.is_dead:
             timer._finish()
             return timer
+        if at_s <= self._now() and period_s is None:
+            timer.fire()  # no detour through the heap and its task
+            return timer
         cell.more().timers.add(timer)
         self._push(at_s, timer)
         return timer
@@ -144,7 +161,11 @@ class Timers:
         """Call back later; for the runtime itself. It cannot be cancelled."""
         self._push(trio.current_time() + delay_s, _Callback(callback))
 
-    def _push(self, at_s: float, timer: TimerRef | _Callback) -> None:
+    def watch(self, delay_s: float, deadline: Deadline) -> None:
+        """Fire it later. If it becomes inactive before that, `cancelled` is to be called."""
+        self._push(self._now() + delay_s, deadline)
+
+    def _push(self, at_s: float, timer: TimerRef | _Callback | Deadline) -> None:
         heapq.heappush(self._heap, (at_s, next(self._order), timer))
         if self._heap[0][2] is timer:
             self._changed.set()

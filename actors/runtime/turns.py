@@ -217,9 +217,14 @@ def _handle_special(cell: Cell, message: Any) -> None:
     if type(message) is not Ask:
         _check_sync(dispatch(cell, message))
         return
-    answer = cell.current = message.answer
+    answer, content = message.answer, message.message
+    cell.current = answer
     try:
-        result = _check_sync(dispatch(cell, message.message))
+        result = (
+            dispatch(cell, content) if type(content) in SPECIAL else cell.actor.on_receive(content)
+        )
+        if type(result) is CoroutineType:
+            _refuse_coroutine(result)
     except BaseException as error:
         if not _is_answer(cell, answer, error):
             raise
@@ -242,7 +247,7 @@ def _is_answer(cell: Cell, answer: Answer | None, error: BaseException) -> bool:
 def _answer(cell: Cell, answer: Answer | None, value: Any, error: BaseException | None) -> None:
     """Answer, unless the handler kept that right for later or has ended its own actor: then the
     asker gets the exit reason, from the end."""
-    if _abrupt(cell) is not None:
+    if cell.ending is not None and not cell.ending.hooks:
         return
     if answer is not None and cell.current is answer:
         cell.current = None

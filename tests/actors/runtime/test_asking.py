@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pykka
@@ -23,6 +24,7 @@ from actors.runtime import (
     ReplySlot,
     WouldBlock,
 )
+from actors.runtime.timers import CANCELLED_MIN
 from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
 
 KINDS = [Puppet, AsyncPuppet]
@@ -178,6 +180,36 @@ async def test_an_answer_to_a_cancelled_call_is_late(system: ActorSystem) -> Non
     assert scope.cancelled_caught
     await settle(3.0)
     assert system.late_replies == 1
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0])
+async def test_a_call_without_patience_is_sent_and_its_answer_is_late(
+    system: ActorSystem, timeout_s: float
+) -> None:
+    actor = await puppet(system)
+    with pytest.raises(CallTimeout):
+        await actor.ref.call("x", timeout_s=timeout_s)
+    await settle()
+    assert (actor.got, system.late_replies) == (["x"], 1)
+
+
+async def test_a_call_may_wait_for_ever(system: ActorSystem) -> None:
+    actor = await puppet(system, AsyncPuppet)
+    assert await actor.ref.call(three_seconds, timeout_s=math.inf) is None
+
+
+async def test_calls_leave_no_deadlines_behind(system: ActorSystem) -> None:
+    actor = await puppet(system, AsyncPuppet)
+    for _ in range(CANCELLED_MIN * 2):
+        await actor.ref.call("x")
+    with trio.move_on_after(1.0):
+        await actor.ref.call(three_seconds)
+    with pytest.raises(CallTimeout):
+        await actor.ref.call(three_seconds, timeout_s=1.0)
+    assert len(system.deadlines) == 0
+    await settle(10.0)
+    assert len(system.deadlines) == 0
+    assert system.statistics().timers == 0
 
 
 async def test_waiters_of_a_future_come_and_go(system: ActorSystem) -> None:

@@ -27,6 +27,15 @@ class Clockwatcher(Puppet):
         return None
 
 
+async def test_without_delay_it_is_a_message_at_once(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    actor.ref.tell(lambda self: (self.ref.tell("later"), self.send_after(0, "now")))
+    await settle()
+    assert actor.got == ["now", "later"]
+    timer = await do(actor, lambda self: self.send_after(-1, "now"))
+    assert timer.cancel() is None
+
+
 @pytest.mark.otp("timers.never_early")
 @pytest.mark.parametrize("kind", [Puppet, AsyncPuppet])
 async def test_a_timer_fires_once_in_its_time(system: ActorSystem, kind: type[Any]) -> None:
