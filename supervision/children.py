@@ -15,6 +15,7 @@ from actors.runtime import (
     NORMAL,
     SHUTDOWN,
     Actor,
+    ActorSystem,
     AlreadyStarted,
     Custom,
     Down,
@@ -36,6 +37,26 @@ IGNORED = Custom("ignore")
 START_TIMED_OUT = Custom("not ready in time")
 
 
+class Attempt:
+    """An incarnation on its way to being ready. `outcome` is None then, or why it ended before;
+    `start_info` what it said when it was ready."""
+
+    __slots__ = ("is_over", "outcome", "ref", "start_info")
+
+    def __init__(self, system: ActorSystem, ref: Ref) -> None:
+        self.ref = ref
+        self.is_over = trio.Event()
+        self.outcome: ExitReason | None = None
+        self.start_info: object = None
+        system.when_started(ref, self._started)
+
+    def _started(self, reason: ExitReason | None) -> None:
+        self.outcome = reason
+        if reason is None:
+            self.start_info = getattr(self.ref._actor, "start_info", None)
+        self.is_over.set()
+
+
 @dataclass(slots=True, eq=False)
 class Child:
     """One child: its spec, its present incarnation (if any), and its history."""
@@ -51,6 +72,8 @@ class Child:
     """When the latest incarnation became ready, if it did."""
     start_info: object = None
     """What it said when it became ready, until whoever asked for it has the answer."""
+    begun: Attempt | Exception | None = None
+    """What `begin` made or met, until `start_in_order` takes over."""
 
     @property
     def is_due(self) -> bool:
@@ -143,16 +166,29 @@ class ChildTable:
 
     # ------------------------------------------------------------------ starting
 
+    def begin(self, child: Child) -> None:
+        """Make the next incarnation of one that waits for it, in this very turn: a plain actor is
+        up again before any task has run. `start_in_order` is to follow, and goes on from there."""
+        child.state, child.ready_s = ChildState.STARTING, None
+        try:
+            child.begun = self._make(child)
+        except AlreadyStarted:
+            child.state = ChildState.RESTARTING
+        except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
+            child.begun = error
+
     async def start_in_order(
         self, children: Sequence[Child], *, is_asked: bool = False
     ) -> Failure | None:
         """Start those that wait for it, one after the other, until one fails. `is_asked`: somebody
         waits for the answer, in which a child may say something."""
         for child in children:
-            if not child.is_due:
+            begun, child.begun = child.begun, None
+            is_begun = begun is not None and child.state is ChildState.STARTING
+            if not (child.is_due or is_begun):
                 continue
-            is_restart = child.state is ChildState.RESTARTING
-            reason = await self._start(child, is_asked=is_asked)
+            is_restart = is_begun or child.state is ChildState.RESTARTING
+            reason = await self._start(child, begun if is_begun else None, is_asked=is_asked)
             if reason is not None:
                 child.state = ChildState.RESTARTING
                 return child, reason
@@ -163,7 +199,9 @@ class ChildTable:
                 self._emit(ChildReady, child.spec.id, Level.DEBUG if is_asked else Level.INFO)
         return None
 
-    async def _start(self, child: Child, *, is_asked: bool) -> ExitReason | None:
+    async def _start(
+        self, child: Child, begun: Attempt | Exception | None, *, is_asked: bool
+    ) -> ExitReason | None:
         """Start one child and wait until it is ready; why it could not be, otherwise None.
 
         It may be told to stop meanwhile (`STOPPING`): then whoever said so sees to the rest.
@@ -171,12 +209,16 @@ class ChildTable:
         child.state = ChildState.STARTING
         child.ready_s = None
         try:
-            ref = await self._spawn(child)
+            if isinstance(begun, Exception):
+                raise begun
+            attempt = begun or await self._spawn(child)
         except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
             return None if child.state is ChildState.STOPPING else _why(error, child.spec)
-        if ref is None:
+        if attempt is None:
             return None
-        reason = await self._until_ready(child, ref, is_asked=is_asked)
+        reason = await self._until_ready(attempt, child.spec.start_limit_s)
+        if is_asked:
+            child.start_info = attempt.start_info
         if child.state is ChildState.STOPPING:
             return None
         if reason is not None:
@@ -185,6 +227,7 @@ class ChildTable:
         child.ready_s = trio.current_time()
         child.state = ChildState.RUNNING
         child.spec = as_kept(child.spec)
+        ref = attempt.ref
         if ref.exit_reason is not None:  # it was ready, and ended before this task got to run
             child.state = ChildState.ENDED
             self._on_end(child, ref, ref.exit_reason or NORMAL)
@@ -196,42 +239,36 @@ class ChildTable:
             self.forget(child)
         return True
 
-    async def _spawn(self, child: Child) -> Ref | None:
-        """A new incarnation, watched from its beginning; None if it was told to stop before."""
-        actor, spec = self._actor, child.spec
+    async def _spawn(self, child: Child) -> Attempt | None:
+        """A new incarnation, once nobody we know holds its name; None if it was told to stop
+        before."""
         while child.state is ChildState.STARTING:
             try:
-                ref = actor.system.spawn(
-                    spec.actor, *spec.args, name=spec.name, supervisor=actor.ref,
-                    link_to=actor.ref, **spec.kwargs,
-                )  # fmt: skip
+                return self._make(child)
             except AlreadyStarted as error:
                 if not is_orphan(error.ref):
                     raise
-                await end_orphan(actor.system, error.ref, spec)
-                continue
-            child.ref = ref
-            child.monitor = actor.monitor(ref)
-            self._by_monitor[child.monitor] = child
-            return ref
+                await end_orphan(self._actor.system, error.ref, child.spec)
         return None
 
-    async def _until_ready(self, child: Child, ref: Ref, *, is_asked: bool) -> ExitReason | None:
-        ended = trio.Event()
-        reasons: list[ExitReason | None] = []
+    def _make(self, child: Child) -> Attempt:
+        """A new incarnation, watched from its beginning."""
+        actor, spec = self._actor, child.spec
+        ref = actor.system.spawn(
+            spec.actor, *spec.args, name=spec.name, supervisor=actor.ref, link_to=actor.ref,
+            **spec.kwargs,
+        )  # fmt: skip
+        child.ref = ref
+        child.monitor = actor.monitor(ref)
+        self._by_monitor[child.monitor] = child
+        return Attempt(actor.system, ref)
 
-        def started(reason: ExitReason | None) -> None:
-            reasons.append(reason)
-            if reason is None and is_asked:
-                child.start_info = getattr(ref._actor, "start_info", None)
-            ended.set()
-
-        self._actor.system.when_started(ref, started)
-        with trio.move_on_after(child.spec.start_limit_s):
-            await ended.wait()
-        if reasons:
-            return reasons[0]
-        await kill(self._actor.system, ref)
+    async def _until_ready(self, attempt: Attempt, limit_s: float) -> ExitReason | None:
+        with trio.move_on_after(limit_s):
+            await attempt.is_over.wait()
+        if attempt.is_over.is_set():
+            return attempt.outcome
+        await kill(self._actor.system, attempt.ref)
         return START_TIMED_OUT
 
     def abort_start(self, child: Child) -> None:

@@ -239,7 +239,9 @@ class Supervisor(Actor):
         children = tuple(child for child in found if child is not None)
 
         def act() -> None:
-            if any(child.is_due for child in children):
+            due = next((child for child in children if child.is_due), None)
+            if due is not None:
+                self._children.begin(due)
                 start = self._children.start_in_order
                 self._lanes.job(retry.lane, lambda: start(children), self._restarted)
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
 
-from actors.runtime import KILL, NORMAL, SHUTDOWN, Custom, ExitReason, Shutdown
-from actors.runtime.tracing import Escalated, Restarted, RestartScheduled
-from supervision import AutoShutdown, Backoff, StartAttemptFailed, Strategy
-from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Polite, Slow, Stage, ids, settle
+from actors.runtime import KILL, NORMAL, SHUTDOWN, Custom, ExitReason, Ref, Shutdown
+from actors.runtime.tracing import Escalated, Event, Restarted, RestartScheduled, Started
+from supervision import AutoShutdown, Backoff, ChildSpec, StartAttemptFailed, Strategy
+from supervision.admin import ChildStarted, Done, RestartChild, TerminateChild
+from tests.supervision.actors import (
+    SOON,
+    TEMPORARY,
+    TRANSIENT,
+    Polite,
+    Slow,
+    Stage,
+    Worker,
+    World,
+    ids,
+    settle,
+)
 
 ALL, REST = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
+AT_ONCE = Backoff(min_s=0.0, max_s=0.0)
 
 
 @pytest.mark.otp("supervisor_SUITE.one_for_one", "supervisor_SUITE.permanent_abnormal")
@@ -67,6 +80,91 @@ async def test_a_group_waits_for_the_last_of_it_to_stop(stage: Stage) -> None:
     assert stage.world.take() == ["-b ValueError"]
     await settle(0.2)
     assert stage.world.take() == ["bye a", "-a shutdown", "+a", "+b"]
+
+
+class Plain(Worker):
+    """Starts without waiting for anything; may break when it is made, or ask for its own end."""
+
+    made = 0
+    broken: ClassVar[list[type[Exception]]] = []
+
+    def __init__(self, world: World, label: str) -> None:
+        super().__init__(world, label)
+        Plain.made += 1
+        if Plain.broken:
+            raise Plain.broken.pop()
+
+    def on_start(self) -> None:  # type: ignore[override]  # the other workers start with a task
+        self.world.log.append(f"+{self.label}")
+
+
+def plain(stage: Stage) -> ChildSpec:
+    return stage.spec("a", Plain, backoff=AT_ONCE)
+
+
+async def test_without_delay_a_plain_child_is_up_before_any_task_has_run(stage: Stage) -> None:
+    class Steps(trio.abc.Instrument):
+        """Logs every step that a task takes."""
+
+        def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+            stage.world.log.append("step")
+
+    await stage.supervise(plain(stage))
+    trio.lowlevel.add_instrument(Steps())
+    await stage.crash("a")
+    log = stage.world.take()
+    crashed = log.index("-a ValueError")
+    assert log[crashed + 1] == "+a", "the end, the plan and the start are turns of actors"
+    assert [event.restarts for event in stage.seen(Restarted)] == [1]
+
+
+async def test_a_child_terminated_before_the_task_of_its_restart_stays_down(stage: Stage) -> None:
+    sup = await stage.supervise(plain(stage))
+    stage.ref("a").tell("crash")
+    request = sup.ask(TerminateChild("a"), block=False)
+    await settle()
+    assert await request == Done()
+    assert stage.system.whereis("a") is None
+    answer = await sup.call(RestartChild("a"))
+    assert answer == ChildStarted(stage.system.whereis("a"))
+
+
+async def test_a_supervisor_stopped_before_the_task_of_a_restart_leaves_nobody(
+    stage: Stage,
+) -> None:
+    sup = await stage.supervise(plain(stage))
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Started) and event.incarnation == 2:
+            sup._cell.request_stop(SHUTDOWN)
+
+    stage.system.events.subscribe(stop)
+    await stage.crash("a")
+    assert stage.world.log[-2:] == ["-a shutdown", "-sup shutdown"]
+    assert list(stage.system.actors()) == []
+
+
+async def test_a_restart_that_cannot_be_made_is_one_failure(stage: Stage) -> None:
+    await stage.supervise(plain(stage))
+    made, Plain.broken = Plain.made, [ValueError]
+    await stage.crash("a")
+    await settle()
+    assert Plain.made - made == 2
+    assert len(stage.seen(StartAttemptFailed)) == 1
+    assert stage.ref("a").is_alive()
+
+
+async def test_a_restart_waits_for_a_name_that_a_stranger_holds(stage: Stage) -> None:
+    await stage.supervise(plain(stage))
+    stranger: list[Ref] = []
+    stage.ref("a").on_exit(
+        lambda _ref, _reason: stranger.append(
+            stage.system.spawn(Worker, stage.world, "x", name="a")
+        )
+    )
+    await stage.crash("a")
+    assert len(stage.seen(StartAttemptFailed)) == 3, "tried until the window was full"
+    assert stranger[0].is_alive()
 
 
 ENDS: list[ExitReason] = [NORMAL, SHUTDOWN, Shutdown("done"), Custom("odd")]
