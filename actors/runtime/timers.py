@@ -174,9 +174,11 @@ class Timers:
         """A timer in the heap was cancelled."""
         self._cancelled += 1
         if self._cancelled >= CANCELLED_MIN and self._cancelled * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].is_active]
+            active = [entry for entry in self._heap if entry[2].is_active]
+            # Not 0: an answered call is inactive, and counted only when its task has run.
+            self._cancelled -= len(self._heap) - len(active)
+            self._heap = active
             heapq.heapify(self._heap)
-            self._cancelled = 0
 
     async def run(self) -> None:
         """Fire what is due, for ever."""

@@ -212,6 +212,15 @@ async def test_calls_leave_no_deadlines_behind(system: ActorSystem) -> None:
     assert system.statistics().timers == 0
 
 
+async def test_many_calls_answered_at_once_are_all_forgotten(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    async with trio.open_nursery() as nursery:
+        for number in range(CANCELLED_MIN * 2):
+            nursery.start_soon(actor.ref.call, number)
+    assert len(actor.got) == CANCELLED_MIN * 2
+    assert len(system.deadlines) == 0
+
+
 async def test_waiters_of_a_future_come_and_go(system: ActorSystem) -> None:
     _, slot, future = await deferring(system)
     answers: list[Any] = []
