@@ -181,8 +181,11 @@ class Cell:
             traffic.append(message)
         elif not self._overflowed(message, traffic):
             return False
-        if not self.is_scheduled:
-            dispatcher.schedule(self)
+        if not self.is_scheduled:  # `schedule`, without a call for every message
+            self.is_scheduled = True
+            dispatcher.queue.append(self)
+            if dispatcher.parked is not None:
+                dispatcher.wake()
         return True
 
     def _accept_from_thread(self, message: Any) -> bool:

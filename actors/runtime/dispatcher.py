@@ -31,7 +31,7 @@ SLICE_MESSAGES_MAX = 512
 """Messages handled before the loop gets to its sockets: half a millisecond of small ones."""
 
 SLICE_S = 0.002
-"""The same bound in time, for handlers that take longer. Looked at after every turn."""
+"""The same bound in time, for handlers that take longer. Looked at every few messages."""
 
 TURN_MESSAGES_MAX = 16
 """Messages an actor handles before others get their turn. After a slice that took twice its time
@@ -39,17 +39,22 @@ turns shrink, down to a single message, and grow again when handlers are fast: s
 sockets a few milliseconds, and fast ones never pay for a look at the clock."""
 
 
+LOOKS_PER_TURN = 4
+"""Looks at the clock for as many messages as a full turn has: four short turns share one, and with
+shrunk turns, when handlers are slow, there is one for each."""
+
+
 class Dispatcher:
     """The run queue. Belongs to the thread that made it."""
 
-    __slots__ = ("_now", "_parked", "_token", "queue", "running", "thread")
+    __slots__ = ("_now", "_token", "parked", "queue", "running", "thread")
 
     def __init__(self) -> None:
         self.queue: deque[Cell] = deque()
         self.running: Cell | None = None
         """Whose sync code is running now. It ends only after its handler."""
         self.thread = threading.get_ident()
-        self._parked: trio.lowlevel.Task | None = None
+        self.parked: trio.lowlevel.Task | None = None
         self._token = trio.lowlevel.current_trio_token()
         # trio's own clock, taken once: current_time() looks it up at every call.
         self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
@@ -59,18 +64,18 @@ class Dispatcher:
         if not cell.is_scheduled:
             cell.is_scheduled = True
             self.queue.append(cell)
-            if self._parked is not None:
+            if self.parked is not None:
                 self.wake()
 
     def wake(self) -> None:
         """Unpark, if parked."""
-        task, self._parked = self._parked, None
+        task, self.parked = self.parked, None
         if task is not None:
             trio.lowlevel.reschedule(task)
 
     @property
     def is_parked(self) -> bool:
-        return self._parked is not None
+        return self.parked is not None
 
     async def run(self, turn: Callable[[Cell, int], int]) -> None:
         """Give turns, for ever. `turn` handles at most so many messages, and answers how many."""
@@ -79,19 +84,22 @@ class Dispatcher:
         while True:
             if not queue:
                 await trio.lowlevel.wait_task_rescheduled(self._park())
-            handled, until_s = 0, now() + SLICE_S
+            handled, until_s, look_at = 0, now() + SLICE_S, turn_max // LOOKS_PER_TURN
             while queue:
                 handled += turn(queue.popleft(), turn_max)
+                if handled < look_at:
+                    continue
+                look_at = handled + turn_max // LOOKS_PER_TURN
                 if handled >= SLICE_MESSAGES_MAX or now() >= until_s:
                     turn_max = _next_turn_max(turn_max, is_late=now() >= until_s + SLICE_S)
                     await trio.lowlevel.checkpoint()
                     break
 
     def _park(self) -> Callable[[Any], trio.lowlevel.Abort]:
-        self._parked = trio.lowlevel.current_task()
+        self.parked = trio.lowlevel.current_task()
 
         def abort(_raise_cancel: Any) -> trio.lowlevel.Abort:
-            self._parked = None
+            self.parked = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         return abort

@@ -54,12 +54,13 @@ def turn(cell: Cell, messages_max: int) -> int:
         return _other_turn(cell, messages_max)
     mailbox = cell.mailbox
     receive = cell.actor.on_receive
+    dispatcher = cell.dispatcher
     handled, counted, message = 0, 0, None
-    cell.dispatcher.running = cell
+    dispatcher.running = cell
     try:
         while cell.ending is None:
             if handled == messages_max:
-                cell.dispatcher.schedule(cell)
+                dispatcher.schedule(cell)
                 break
             if mailbox.control is not None:
                 handled += 1
@@ -69,7 +70,7 @@ def turn(cell: Cell, messages_max: int) -> int:
                 _handle_control(cell, message)
                 if not _is_watched(cell):
                     continue
-                cell.dispatcher.schedule(cell)
+                dispatcher.schedule(cell)
                 break
             traffic = mailbox.traffic
             if not traffic:
@@ -85,7 +86,7 @@ def turn(cell: Cell, messages_max: int) -> int:
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
         _fail(cell, error, message)
     finally:
-        cell.dispatcher.running = None
+        dispatcher.running = None
         cell.handled += handled - counted
         # The deque lives only while something waits, so that the idle cost next to nothing.
         if mailbox.traffic is not None and not mailbox.traffic:
