@@ -140,6 +140,12 @@ class Cell:
         return not all(task.has_ended for task in self.unwinding)
 
     @property
+    def is_waiting_for_a_message(self) -> bool:
+        """An actor without task or watch that has nothing to do, and nothing keeps it from doing
+        something."""
+        return self.state is RUNNING and not self.is_scheduled and self.is_plain
+
+    @property
     def has_started(self) -> bool:
         """Past `on_start`."""
         return self.state in (RUNNING, STOPPING)

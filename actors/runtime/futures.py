@@ -78,6 +78,10 @@ class Reply:
         self.has_timed_out = True
         self.resolve(None, CallTimeout(Custom("timeout")))
 
+    def give_up(self) -> None:
+        """Nobody will wait: an answer from here on is late."""
+        self._is_done = True
+
     async def wait(self, deadlines: Timers, timeout_s: float) -> Any:
         """The answer. Raises `CallTimeout`; then, or when cancelled, a later answer is late."""
         if not self._is_done and timeout_s <= 0:

@@ -177,7 +177,16 @@ class Ref(pykka.ActorRef[Any]):
         if cell.is_dead:
             raise ActorDied(NOPROC)
         reply = Reply()
-        cell.accept(Ask(message, reply))
+        dispatcher = cell.dispatcher
+        if dispatcher.is_parked and timeout_s > 0 and cell.is_waiting_for_a_message:
+            cell.mailbox.put(Ask(message, reply))
+            try:
+                await dispatcher.serve(cell)
+            except BaseException:
+                reply.give_up()
+                raise
+        else:
+            cell.accept(Ask(message, reply))
         return await reply.wait(cell.system.deadlines, timeout_s)
 
     def deliver_control(self, message: Any) -> None:

@@ -92,7 +92,9 @@ def _client(cell: Cell) -> str | None:
     answer: Answer | None = cell.current
     if isinstance(answer, Observed):
         answer = answer.answer
-    task = answer.waiter if isinstance(answer, Reply) else None
+    if not isinstance(answer, Reply):
+        return None
+    task = answer.waiter or cell.dispatcher.served()
     if task is None:
         return None
     client = task.context.get(acting)
