@@ -127,7 +127,7 @@ class Cell:
         self.state = STARTING
         self.is_scheduled = False
         self.handled = 0
-        self.started_s = trio.current_time()
+        self.started_s = self.dispatcher.now()
         self.current: Answer | None = None
         self.ending: Ending | None = None
         self.exit_reason: ExitReason | None = None

@@ -57,7 +57,7 @@ class Dispatcher:
     """The run queue. Belongs to the thread that made it."""
 
     __slots__ = (
-        "_context", "_now", "_served", "_serves_until_s", "_token", "_turn", "parked", "queue",
+        "_context", "_served", "_serves_until_s", "_token", "_turn", "now", "parked", "queue",
         "running", "thread",
     )  # fmt: skip
 
@@ -73,7 +73,7 @@ class Dispatcher:
         self._token = trio.lowlevel.current_trio_token()
         self._served, self._serves_until_s = 0, 0.0
         # trio's own clock, taken once: current_time() looks it up at every call.
-        self._now: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self.now: Callable[[], float] = trio.lowlevel.current_clock().current_time
 
     def schedule(self, cell: Cell) -> None:
         """Give this actor a turn soon. In the loop's thread."""
@@ -95,7 +95,7 @@ class Dispatcher:
 
     async def run(self, turn: Callable[[Cell, int], int]) -> None:
         """Give turns, for ever. `turn` handles at most so many messages, and answers how many."""
-        queue, now = self.queue, self._now
+        queue, now = self.queue, self.now
         self._turn, self._context = turn, trio.lowlevel.current_task().context
         turn_max = TURN_MESSAGES_MAX
         while True:
@@ -118,9 +118,9 @@ class Dispatcher:
         cell.is_scheduled = True
         self._context.run(self._turn, cell, TURN_MESSAGES_MAX)
         self._served += 1
-        if self._served >= SERVED_MAX or self._now() >= self._serves_until_s:
+        if self._served >= SERVED_MAX or self.now() >= self._serves_until_s:
             await trio.lowlevel.checkpoint()
-            self._served, self._serves_until_s = 0, self._now() + SLICE_S
+            self._served, self._serves_until_s = 0, self.now() + SLICE_S
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
 

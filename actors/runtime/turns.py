@@ -165,6 +165,9 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
     if cell.state is DEAD:
         return
     ending = cell.ending
+    if ending is None and type(result) is Value:
+        _ready(cell)
+        return
     match result:
         case None:
             cell.terminate(SHUTDOWN if ending is None else ending.reason)
@@ -177,15 +180,19 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
             cell.system.log_crash(cell, error)
             cell.terminate(_abrupt(cell) or crash(error))
             _let_through(error)
-        case _ if ending is not None:
+        case Value():
+            assert ending is not None, "an actor that nothing ends is ready"
             _conclude(cell, ending)
-        case _:
-            cell.state = RUNNING
-            if cell.is_async:
-                task = TaskRef(f"{cell.ref}")
-                start_owned(cell, task, lambda: _live(cell), lambda _: None, handles=True)
-            cell.system.ready(cell)
-            cell.dispatcher.schedule(cell)
+
+
+def _ready(cell: Cell) -> None:
+    cell.state = RUNNING
+    if cell.is_async:
+        task = TaskRef(f"{cell.ref}")
+        start_owned(cell, task, lambda: _live(cell), lambda _: None, handles=True)
+    cell.system.ready(cell)
+    if not cell.mailbox.empty():
+        cell.dispatcher.schedule(cell)
 
 
 def _hear_stop(cell: Cell) -> None:
