@@ -2,6 +2,7 @@
 
 `relay`: durable acknowledged messages between 500 users in pairs with two in flight each, beside a
 bare trio-websocket echo under the same load. `idle`: memory per authenticated idle connection.
+`actors`: the runtime beside other actor systems (`benchmarks/actor_systems`; `actors --help`).
 
 Server, reference and load are three processes; rounds alternate between server and reference, and
 medians are reported, because machines are noisy. Needs a checkout (`benchmarks/`).
@@ -35,14 +36,17 @@ GENEROUS = {
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__)
-    parser.add_argument("what", choices=("relay", "idle"))
+    parser.add_argument("what", choices=("relay", "idle", "actors"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--users", type=int, help="connections (default 500 relay, 5000 idle)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default %(default)s")
-    options = parser.parse_args(argv)
     if not (ROOT / "benchmarks").is_dir():
         print("coppice: benchmarks need a checkout of the repository", file=sys.stderr)
         return 2
+    if argv[:1] == ["actors"]:
+        command = [sys.executable, "-m", "benchmarks.actor_systems", *argv[1:]]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603  (our own)
+    options = parser.parse_args(argv)
     if options.what == "relay":
         figures = relay(options.users or USERS, options.rounds)
         text = RELAY_TEXT

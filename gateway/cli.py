@@ -18,7 +18,7 @@ COMMANDS = {
     "migrate": "bring the schema of a data directory up to date",
     "tree": "print the supervision tree of a running server",
     "chat": "chat in the terminal",
-    "bench": "measure: relay, idle",
+    "bench": "measure: relay, idle, actors",
 }
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
