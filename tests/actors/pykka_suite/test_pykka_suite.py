@@ -29,10 +29,10 @@ RUNTIME_TESTS_MIN = 137
 
 
 @pytest.fixture
-def sources(request: pytest.FixtureRequest) -> Path:
+def sources(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The unpacked source distribution of the installed pykka."""
-    assert request.config.cache is not None
-    folder = request.config.cache.mkdir("pykka-source")
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)
+    folder = tmp_path if cache is None else cache.mkdir("pykka-source")
     name = f"pykka-{version('pykka')}"
     archive = folder / f"{name}.tar.gz"
     if not archive.exists():
