@@ -34,7 +34,7 @@ from actors.runtime.cell import (
 from actors.runtime.dispatch import SPECIAL, dispatch
 from actors.runtime.dispatcher import TURN_MESSAGES_MAX
 from actors.runtime.errors import Ignore, StartFailed, Stop
-from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason, crash
+from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask
 from actors.runtime.signals import Errand, StopRequest
@@ -177,8 +177,8 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
             cell.terminate(_abrupt(cell) or error.reason)  # no crash: `on_start` says why
         case Error(error):
             # pykka and OTP agree: nothing was started, so no hook cleans up after it.
-            cell.system.log_crash(cell, error)
-            cell.terminate(_abrupt(cell) or crash(error))
+            reason = cell.system.log_crash(cell, error)
+            cell.terminate(_abrupt(cell) or reason)
             _let_through(error)
         case Value():
             assert ending is not None, "an actor that nothing ends is ready"
@@ -384,11 +384,11 @@ def _fail(cell: Cell, error: BaseException, message: Any) -> None:
         return
     if isinstance(error, trio.Cancelled):
         error = RuntimeError("a cancellation that was not this actor's own escaped")
-    cell.system.log_crash(cell, error, message)
+    reason = cell.system.log_crash(cell, error, message)
     if isinstance(error, LETS_THROUGH):
-        cell.terminate(crash(error))
+        cell.terminate(reason)
         raise error
-    actor, reason = cell.actor, crash(error)
+    actor = cell.actor
     if (abrupt := _abrupt(cell)) is not None:
         cell.terminate(abrupt)  # killed before it raised
         return
@@ -427,8 +427,7 @@ def _gone(cell: Cell, reason: ExitReason, result: Outcome[Any] | None) -> None:
     elif isinstance(result, Error):
         error = result.error
     if error is not None:
-        cell.system.log_crash(cell, error)
-        reason = crash(error)
+        reason = cell.system.log_crash(cell, error)
     cell.terminate(_abrupt(cell) or reason)
     if error is not None:
         _let_through(error)
