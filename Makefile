@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 # The suite starts the server a hundred times: compile it once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test lint clean
+.PHONY: run test test-thorough lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/python run.py serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
+
+test-thorough: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -9,8 +9,6 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
-
 from benchmarks.actor_systems import report
 from benchmarks.actor_systems.measures import GOALS, MEASURES, Goal
 
@@ -23,7 +21,6 @@ def figures(**known: float) -> report.Figures:
     return {name: known.get(name) for name in names}
 
 
-@pytest.mark.slow
 def test_a_tiny_run_measures_every_system_that_is_installed() -> None:
     done = subprocess.run(
         [sys.executable, "run.py", "bench", "actors", "--quick", "--rounds", "1", "--json"],

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.harness import CHROMIUM_ARGS, Person, Server, Wire, find_chromium
+from tests.browser.harness import CHROMIUM_ARGS, Person, Server, Wire, find_chromium, registered
 
 NewPerson = Callable[..., Person]
 
@@ -61,15 +61,19 @@ def wire(shared_server: Server) -> Iterator[Wire]:
 
 @pytest.fixture
 def person(browser: Browser, shared_server: Server) -> Iterator[NewPerson]:
-    """`person("Ann Alder")` registers a user nobody had before, unless told otherwise."""
+    """`person("Ann Alder")` is a user nobody had before, whom the browser remembers, unless told
+    otherwise."""
     made: list[Person] = []
 
     def new(name: str, *, url: str | None = None, register: bool = True, **context: Any) -> Person:
         letters = re.sub(r"[^a-z]", "", name.lower())
         user = f"{letters[:8]}{next(_numbers)}"
-        one = Person(browser, url or shared_server.url, name, user, **context)
+        where = url or shared_server.url
+        if register:
+            context["storage_state"] = registered(where, user, name)
+        one = Person(browser, where, name, user, **context)
         made.append(one)
-        return one.register() if register else one
+        return one.come_back() if register else one
 
     yield new
     complaints = [text for one in made for text in one.serious_complaints()]

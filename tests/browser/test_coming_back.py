@@ -35,6 +35,7 @@ def test_offline_messages_wait_and_are_sent_once(person: NewPerson, wire: Wire) 
     ann.expect_tick("while offline 2", "read")
 
 
+@pytest.mark.thorough
 def test_what_waits_survives_a_reload(person: NewPerson, wire: Wire) -> None:
     ann, bob = person("Ann Alder", url=wire.url), person("Bob Birch")
     ann.chat_with(bob)
@@ -51,6 +52,7 @@ def test_what_waits_survives_a_reload(person: NewPerson, wire: Wire) -> None:
     ann.expect_texts(["before", "written in the tunnel"])
 
 
+@pytest.mark.thorough
 def test_the_banner_counts_down_and_obeys(person: NewPerson, wire: Wire) -> None:
     ann = person("Ann Alder", url=wire.url, register=False)
     ann.page.add_init_script("Math.random = () => 60")  # by itself it comes back after 30 s

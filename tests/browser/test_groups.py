@@ -88,6 +88,7 @@ def test_rename_describe_and_roles(wood: tuple[Person, Person, Person]) -> None:
     expect(cid.page.locator(".msg")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_add_leave_come_back_and_delete(wood: tuple[Person, Person, Person]) -> None:
     ann, bob, cid = wood
     ann.send("one")
@@ -118,6 +119,7 @@ def test_add_leave_come_back_and_delete(wood: tuple[Person, Person, Person]) -> 
         expect(one.page.locator(".notice")).to_have_text("This group was deleted.")
 
 
+@pytest.mark.thorough
 def test_the_owner_hands_the_group_over(wood: tuple[Person, Person, Person]) -> None:
     ann, bob, _ = wood
     ann.page.locator(".chat-who").click()
@@ -130,6 +132,7 @@ def test_the_owner_hands_the_group_over(wood: tuple[Person, Person, Person]) -> 
     expect(bob.page.locator(".info").get_by_role("button", name="Delete group")).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_the_last_message_can_be_taken_out_by_an_admin(wood: tuple[Person, Person, Person]) -> None:
     ann, bob, cid = wood
     bob.send("rude words")

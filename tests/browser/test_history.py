@@ -93,6 +93,7 @@ def test_six_hundred_messages_scroll_to_their_start(reader: Person) -> None:
     expect(reader.message(f"message {MESSAGES}").first).to_be_in_viewport()
 
 
+@pytest.mark.thorough
 def test_what_one_reads_stays_in_place_while_pages_arrive(reader: Person) -> None:
     page = reader.page
     reader.open("Old Friend")
@@ -110,6 +111,7 @@ def test_what_one_reads_stays_in_place_while_pages_arrive(reader: Person) -> Non
     assert position > 700
 
 
+@pytest.mark.thorough
 def test_a_message_more_draws_one_message_however_long_the_list(reader: Person) -> None:
     """Work is counted, not timed: what is drawn again for one more among six hundred."""
     page = reader.page
@@ -133,6 +135,7 @@ def test_a_message_more_draws_one_message_however_long_the_list(reader: Person) 
     assert 0 < drawn <= DRAWN_MAX
 
 
+@pytest.mark.thorough
 def test_a_quote_far_away_is_fetched_and_shown(reader: Person) -> None:
     page = reader.page
     reader.open("Old Friend")

@@ -62,6 +62,7 @@ def test_online_is_seen_and_so_is_its_end(pair: tuple[Person, Person]) -> None:
     expect(status).to_have_text(re.compile("last seen today"), timeout=2 * WAIT_MS)
 
 
+@pytest.mark.thorough
 def test_typing_is_shown_and_ends(pair: tuple[Person, Person]) -> None:
     ann, bob = pair
     bob.page.locator(".composer-input").press_sequentially("thinking")
@@ -90,6 +91,7 @@ def test_edit_react_reply(pair: tuple[Person, Person]) -> None:
     expect(quote.locator(".quote-text")).to_have_text("second thought")
 
 
+@pytest.mark.thorough
 def test_delete_for_everyone_and_for_me(pair: tuple[Person, Person]) -> None:
     ann, bob = pair
     ann.send("oops", "stays with Bob")
@@ -104,6 +106,7 @@ def test_delete_for_everyone_and_for_me(pair: tuple[Person, Person]) -> None:
     bob.expect_texts(["first", "This message was deleted", "stays with Bob"])
 
 
+@pytest.mark.thorough
 def test_a_reload_finds_everything_again(pair: tuple[Person, Person]) -> None:
     ann, bob = pair
     bob.send("answer")
@@ -119,6 +122,7 @@ def test_a_reload_finds_everything_again(pair: tuple[Person, Person]) -> None:
         one.expect_tick(own, "read")
 
 
+@pytest.mark.thorough
 def test_a_block_stops_messages_until_it_is_lifted(pair: tuple[Person, Person]) -> None:
     ann, bob = pair
     ann.page.get_by_role("button", name="Chat menu").click()
@@ -154,6 +158,7 @@ def test_a_second_device_follows_and_can_be_logged_out(pair: tuple[Person, Perso
     tablet.close()
 
 
+@pytest.mark.thorough
 def test_the_same_login_in_two_tabs_rests_in_the_older(pair: tuple[Person, Person]) -> None:
     ann, _ = pair
     other = ann.context.new_page()
@@ -165,6 +170,7 @@ def test_the_same_login_in_two_tabs_rests_in_the_older(pair: tuple[Person, Perso
     expect(other.get_by_role("heading", name="Coppice is open elsewhere")).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_profile_and_privacy_are_kept(pair: tuple[Person, Person]) -> None:
     ann, bob = pair
     ann.page.get_by_role("button", name="Profile and settings").click()
@@ -191,6 +197,7 @@ def test_logging_out_forgets_the_token(person: NewPerson) -> None:
     ann.login()
 
 
+@pytest.mark.thorough
 def test_a_wrong_password_is_told(person: NewPerson) -> None:
     ann = person("Ann Alder", register=False)
     ann.page.goto(ann.url)

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from tests.browser.conftest import NewPerson
 from tests.browser.harness import PASSWORD, Person
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.thorough]
 
 
 def write_to(reader: Person, count: int) -> None:

@@ -59,7 +59,6 @@ def fetch(name: str, folder: Path) -> None:
         pytest.skip(f"{name} could not be fetched: {done.stderr.strip().splitlines()[-1:]}")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("pytest_mock") is None, reason="pykka's tests need pytest-mock")
 def test_every_test_of_pykka_passes_with_our_runtime(
     sources: Path, capsys: pytest.CaptureFixture[str]
