@@ -83,9 +83,10 @@ class Backend:
                 self._log_report(event)
 
     def _log_report(self, event: Event) -> None:
-        """What a supervisor has to say: failed starts, restarts, unclean ends, giving up."""
+        """What a supervisor has to say: failed starts, restarts, unclean ends, giving up. Progress
+        is for /events: a log that begins with it hides what matters."""
         report = report_of(event)
-        if report is not None:
+        if report is not None and report.context != "progress":
             logger.log(
                 LEVELS[report.level], "supervisor_report", supervisor=report.supervisor,
                 context=report.context, child=report.offender, reason=report.reason,
