@@ -3,10 +3,14 @@ exist. One server answers all of it."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,11 +26,13 @@ DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "docs/actors.md",
     "docs/benchmarks.md",
     "docs/conformance.md",
     "docs/operations.md",
     "docs/protocol.md",
     "docs/pykka.md",
+    "docs/supervision.md",
 )
 HAPPENING = ("README.md", "docs/protocol.md")
 PEOPLE_BEFORE = {"docs/protocol.md": ("bob",)}
@@ -57,33 +63,44 @@ def server(data: Path) -> Iterator[Server]:
 
 # --------------------------------------------------------------------------------------- code
 
-SNIPPETS = [
-    pytest.param(block.text, id=f"{name}-{number}")
+EXAMPLES = [
+    pytest.param(block.text, printed.text, id=f"{name}-{number}")
     for name in DOCUMENTS
-    for number, block in enumerate(reading.blocks(text_of(name)))
-    if block.language == "python"
+    for number, (block, printed) in enumerate(pairwise(reading.blocks(text_of(name))))
+    if (block.language, printed.language) == ("python", "text")
 ]
 
 
-SAID = ("a note to myself\n", "2\n")
-"""What the snippets print: README.md, docs/pykka.md."""
+def test_every_example_says_what_it_prints() -> None:
+    """README's excepted: it needs a server, and has a test of its own."""
+    snippets = [b for name in DOCUMENTS for b in reading.blocks(text_of(name))]
+    assert len([b for b in snippets if b.language == "python"]) == len(EXAMPLES) + 1
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_python_snippets_run(
-    snippet: str, server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names: dict[str, object] = {"__name__": "snippet"}
-    exec(compile(snippet, "snippet", "exec"), names)
-    example = names.get("main")
-    if callable(example):
+@pytest.mark.parametrize(("example", "printed"), EXAMPLES)
+def test_examples_print_what_stands_below_them(example: str, printed: str, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(example)
+    ended = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=30,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (ended.stdout, ended.returncode) == (printed, 0), ended.stderr
 
-        async def run() -> None:
-            with trio.fail_after(DEADLINE_S):
-                await example(f"ws://{server.address}/ws")
 
-        trio.run(run)
-    assert capsys.readouterr().out in SAID
+def test_the_first_client_program_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = (b.text for b in reading.blocks(text_of("README.md")) if b.language == "python")
+    names: dict[str, object] = {"__name__": "program"}
+    exec(compile(program, "README.md", "exec"), names)
+    main = names["main"]
+    assert callable(main)
+
+    async def run() -> None:
+        with trio.fail_after(DEADLINE_S):
+            await main(f"ws://{server.address}/ws")
+
+    trio.run(run)
+    assert capsys.readouterr().out == "a note to myself\n"
 
 
 # ------------------------------------------------------------------------------ conversations

@@ -7,7 +7,6 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pykka
@@ -25,8 +24,6 @@ from actors.runtime import (
     open_system,
 )
 from tests.actors.runtime.support import Puppet
-
-DOCS = Path(__file__).parents[3] / "docs" / "pykka.md"
 
 TIMEOUT_S = 20.0
 """For what should take no time."""
@@ -129,13 +126,6 @@ def test_a_future_may_be_awaited_on_another_event_loop() -> None:
             return count
 
         assert asyncio.run(act()) == 2
-
-
-def test_the_example_in_the_docs_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    text = DOCS.read_text()
-    example = text.partition("```python\n")[2].partition("```")[0]
-    exec(compile(example, str(DOCS), "exec"), {"__name__": "example"})
-    assert capsys.readouterr().out == "2\n"
 
 
 # ---------------------------------------------------------------------- inside the loop
