@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -200,6 +201,35 @@ def test_without_a_tree_the_reason_is_told(
     assert main(["tree", "--ops", "off"]) == 2
     assert main(["tree", "--ops", "nowhere"]) == 2
     assert "--ops: 'nowhere' is not HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_watched_tree_is_drawn_again_until_somebody_has_seen_enough(
+    answers: dict[str, object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers["answer"] = NODE
+    then: Iterator[object] = iter([NODE | {"restarts": 3}, {}, NODE])
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        try:
+            answers["answer"] = next(then)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(time, "sleep", wait)
+    assert main(["tree", "--ops", str(answers["ops"]), "--watch", "0.5"]) == 0
+    shown = capsys.readouterr()
+    assert [line.partition("restarts ")[2][0] for line in shown.out.splitlines()] == ["0", "3", "0"]
+    assert "no supervision tree" in shown.err, "and goes on while there is nothing to see"
+    assert waited == [0.5] * 4
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_a_time_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["tree", f"--watch={seconds}"])
+    assert "argument --watch" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error(answers: dict[str, object]) -> None:
