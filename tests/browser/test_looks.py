@@ -57,7 +57,7 @@ FAINT: Final = """(least) => {
 def expect_contrast(one: Person) -> None:
     for theme in ("light", "dark"):
         one.page.emulate_media(color_scheme=theme)
-        assert one.page.evaluate(FAINT, AA) == [], theme
+        one.page.wait_for_function(f"(least) => ({FAINT})(least).length === 0", arg=AA)
 
 
 def test_text_has_contrast_in_both_themes(person: NewPerson) -> None:

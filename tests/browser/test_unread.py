@@ -50,7 +50,7 @@ def test_a_chat_closed_and_opened_again_shows_what_is_new(person: NewPerson) -> 
     ann.open("Bob Birch")
     line = ann.page.locator(".unread-line")
     expect(line).to_have_count(1)
-    assert line.evaluate("(e) => e.nextElementSibling.querySelector('.text').textContent") == "two"
+    expect(ann.page.locator(".unread-line + * .text")).to_have_text("two")
     expect(ann.row("Bob Birch").locator(".badge")).to_have_count(0)
 
 
