@@ -24,6 +24,7 @@ from actors.chat.messages import (
     UserUp,
     session_name,
 )
+from actors.chat.presence_state import stood_still
 from actors.runtime import Actor, Down, NameUp, Ref, Spawner
 from gateway.config import Settings
 from gateway.connection import Connection, Transport
@@ -42,9 +43,6 @@ LEASE_S = 15.0
 """How often the presence registry hears that this gateway is alive, at most."""
 LEASES_PER_SILENCE = 4
 """Renewals within the silence that ends a lease: some may be late."""
-STALL_SHARE = 0.25
-"""A look that comes late by this share of the silence rule: the process stood still, and what
-clients sent meanwhile waits unread."""
 DRAIN_DEADLINE_S = 8.0
 """Draining ends by then even if some sockets do not: the process must exit within ten seconds."""
 DRAIN_RETRY_MS = (500, 5000)
@@ -254,7 +252,7 @@ class Hub(Actor):
 
     def _second(self) -> None:
         now_s = trio.current_time()
-        if now_s - self._looked_at_s > self._slot_s + STALL_SHARE * self._silence_s:
+        if stood_still(now_s - self._looked_at_s, self._slot_s, self._silence_s):
             self._patient_until_s = now_s + self._slot_s
         self._looked_at_s = now_s
         current = self._slot_of(now_s)

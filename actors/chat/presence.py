@@ -27,6 +27,7 @@ from actors.chat.presence_state import (
     Watch,
     changed_since,
     next_poll_ms,
+    stood_still,
 )
 from actors.chat.privacy import mutual
 from actors.chat.services import Services, store_refusal
@@ -34,9 +35,6 @@ from actors.runtime import Actor
 from persistence.records import AccountChange, UserId
 
 TICK_S = 1.0
-STALL_SHARE = 0.25
-"""A tick that comes late by this share of the silence rule: the process stood still, and leases
-wait unread."""
 FLUSH_TICKS = 5
 """Last-seen times are written every `FLUSH_TICKS` ticks, together."""
 
@@ -103,7 +101,7 @@ class Presence(Actor):
         """End the leases that ran out, unless it was we who did not hear."""
         now_s, now_ms = trio.current_time(), self._services.wall_ms()
         silence_s = self._services.times.gateway_silence_s
-        is_late = now_s - self._ticked_at_s > TICK_S + STALL_SHARE * silence_s
+        is_late = stood_still(now_s - self._ticked_at_s, TICK_S, silence_s)
         self._ticked_at_s = now_s
         if is_late:
             return
