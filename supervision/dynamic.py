@@ -27,9 +27,7 @@ from outcome import Outcome
 
 from actors.runtime import (
     KILL,
-    NOPROC,
     NORMAL,
-    SHUTDOWN,
     Actor,
     AlreadyStarted,
     Down,
@@ -42,7 +40,6 @@ from actors.runtime.exits import crash
 from actors.runtime.system import IGNORED
 from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
 from supervision.admin import (
-    AlreadyRunning,
     BadSpec,
     ChildInfo,
     ChildStarted,
@@ -50,14 +47,10 @@ from supervision.admin import (
     Counts,
     DeleteChild,
     Done,
-    DoneAnswer,
     GetChildSpec,
-    GivenSpec,
-    Key,
     NotStarted,
     Refusal,
     RestartChild,
-    StartAnswer,
     StartChild,
     TerminateChild,
     UpdateAnswer,
@@ -66,9 +59,10 @@ from supervision.admin import (
     WhichChildren,
 )
 from supervision.backoff import Backoff
+from supervision.dynamic_requests import DynamicRequests
 from supervision.population import DynamicChild, counts, info_of, infos, name_of, spec_of
 from supervision.reading import read_child
-from supervision.shutdown import end_orphan, is_orphan, shut_down, shut_down_all
+from supervision.shutdown import end_orphan, is_orphan, shut_down_all
 from supervision.spawner import OWED_MAX, owe, take_owed
 from supervision.spec import DEFAULT_BACKOFF, ChildSpec, InvalidSpec, as_kept, window_problems
 from supervision.strategy import is_restarted
@@ -136,6 +130,9 @@ class DynamicSupervisor(Actor):
         self._children: dict[str, DynamicChild] = {}
         self._starting: dict[str, float] = {}
         self._troubles = Troubles(intensity, period_s, retire_s)
+        self._requests = DynamicRequests(
+            self, self._children, self._troubles, self._spawn, self._start, self._has_place
+        )
         self._to_start: dict[str, None] = {}
         self._restarts = 0
 
@@ -172,16 +169,15 @@ class DynamicSupervisor(Actor):
         if trouble is not None and trouble.blocked_until_s > trio.current_time():
             self._want(name, trouble)
             return None
-        if self._population >= self._max_children:
+        if not self._has_place():
             if len(self._to_start) < OWED_MAX:
                 self._to_start[name] = None
             return None
         return self._start(name, trouble)
 
-    @property
-    def _population(self) -> int:
-        """Children that are there or about to be: a restart keeps its place."""
-        return len(self._children) + self._troubles.waiting
+    def _has_place(self) -> bool:
+        """Children that are there or about to be count: a restart keeps its place."""
+        return len(self._children) + self._troubles.waiting < self._max_children
 
     def _want(self, name: str, trouble: Trouble) -> None:
         """Start it when its time has come, even if nobody asks again."""
@@ -245,7 +241,7 @@ class DynamicSupervisor(Actor):
             self._restarts += 1
             self.system.emit(Restarted, self.ref, name, child.restarts)
         if not child.is_stopping:
-            self._answer_all(child, ChildStarted(ref, start_info))
+            child.answer(ChildStarted(ref, start_info))
 
     def _check_starts(self) -> None:
         """Kill those that are not ready in time; their ends are failures like others."""
@@ -259,7 +255,7 @@ class DynamicSupervisor(Actor):
     def _start_owed(self) -> None:
         """Start some of those who wait for a place, oldest first."""
         for _ in range(SLICE_CHILDREN):
-            if not self._to_start or self._population >= self._max_children or self.is_ending:
+            if not self._to_start or not self._has_place() or self.is_ending:
                 return
             name = next(iter(self._to_start))
             del self._to_start[name]
@@ -279,12 +275,12 @@ class DynamicSupervisor(Actor):
             return
         if child.is_stopping:
             self._troubles.forget(name)
-            self._answer_all(child, Done())
+            child.answer(Done())
         elif child.is_ignored:
             self._troubles.forget(name)
-            self._answer_all(child, ChildStarted(None))
+            child.answer(ChildStarted(None))
         elif child.is_starting and child.slots is not None:
-            self._answer_all(child, NotStarted(down.reason))
+            child.answer(NotStarted(down.reason))
         elif is_restarted(child.spec.restart, abnormal=is_abnormal(down.reason)):
             up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
             self._failed(name, child.spec, down.reason, up_s=up_s, restarts=child.restarts)
@@ -352,101 +348,21 @@ class DynamicSupervisor(Actor):
             case CountChildren():
                 return self.counts()
             case StartChild(spec):
-                return self._start_request(spec)
+                return self._requests.start(spec, is_ending=self.is_ending)
             case TerminateChild(key):
-                return self._terminate_request(key)
+                if isinstance(key, str):
+                    self._to_start.pop(key, None)
+                return self._requests.terminate(key)
             case RestartChild(name):
-                return self._restart_request(name)
+                return self._requests.restart(name)
             case DeleteChild(name):
-                return self._delete_request(name)
+                return self._requests.delete(name)
             case UpdateDynamic():
                 return self._update_request(message)
             case _:
                 logger.warning("%s dropped a message of type %s", self, type(message).__name__)
                 return Refusal.UNKNOWN
         return None
-
-    def _answer_all(self, child: DynamicChild, answer: StartAnswer | DoneAnswer) -> None:
-        slots, child.slots = child.slots, None
-        for slot in slots or ():
-            slot.set(answer)
-
-    def _wait_for(self, child: DynamicChild) -> None:
-        """Answer the present request when this child is ready, or has ended if it is stopping."""
-        slots = child.slots = child.slots or []
-        slots.append(self.defer_reply())
-
-    def _start_request(self, given: GivenSpec) -> StartAnswer | None:
-        try:
-            spec = read_child(given)
-        except InvalidSpec as error:
-            return BadSpec(tuple(error.problems))
-        name = spec.name or spec.id
-        if self.is_ending:
-            return Refusal.ENDING
-        present = self._children.get(name)
-        if present is not None:
-            return AlreadyRunning(present.ref)
-        trouble = self._troubles.get(name)
-        if trouble is not None and (trouble.waiting or trouble.retired):
-            return Refusal.ALREADY_PRESENT
-        if self._population >= self._max_children:
-            return Refusal.MAX_CHILDREN
-        try:
-            child = self._spawn(name, spec)
-        except AlreadyStarted as error:
-            return AlreadyRunning(error.ref)
-        except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
-            return NotStarted(crash(error))
-        self._wait_for(child)
-        return None
-
-    def _restart_request(self, name: str) -> StartAnswer | None:
-        if name in self._children:
-            return Refusal.RUNNING
-        trouble = self._troubles.get(name)
-        if trouble is None or not (trouble.waiting or trouble.retired):
-            return Refusal.NOT_FOUND
-        if trouble.waiting:
-            return Refusal.RESTARTING
-        self._start(name, trouble)
-        child = self._children.get(name)
-        if child is None:
-            return NotStarted(NOPROC)
-        self._wait_for(child)
-        return None
-
-    def _terminate_request(self, key: Key) -> DoneAnswer | None:
-        if isinstance(key, Ref) and not key.is_alive():
-            return Done()  # gone already, whoever's it was (OTP answers the same)
-        name = name_of(key, self._children)
-        self._to_start.pop(name, None)
-        child = self._children.get(name)
-        if child is None:
-            trouble = self._troubles.get(name)
-            if trouble is None or not trouble.waiting:
-                return Refusal.NOT_FOUND
-            self._troubles.forget(name)
-            return Done()
-        if not child.is_stopping:
-            self._answer_all(child, NotStarted(SHUTDOWN))
-            child.is_stopping = True
-            self.run_task(
-                shut_down, self, child.ref, child.spec, on_done=lambda result: result.unwrap()
-            )
-        self._wait_for(child)
-        return None
-
-    def _delete_request(self, name: str) -> DoneAnswer:
-        if name in self._children:
-            return Refusal.RUNNING
-        trouble = self._troubles.get(name)
-        if trouble is None or not (trouble.waiting or trouble.retired):
-            return Refusal.NOT_FOUND
-        if trouble.waiting:
-            return Refusal.RESTARTING
-        self._troubles.forget(name)
-        return Done()
 
     def _update_request(self, update: UpdateDynamic) -> UpdateAnswer:
         window = self._troubles.window.limited(update.intensity, update.period_s)
@@ -469,7 +385,7 @@ class DynamicSupervisor(Actor):
         self.is_ending = True
         for child in self._children.values():
             child.is_stopping = True
-            self._answer_all(child, Refusal.ENDING)
+            child.answer(Refusal.ENDING)
 
         def stopped(result: Outcome[None]) -> None:
             result.unwrap()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from actors.runtime import MonitorRef, Ref, ReplySlot
-from supervision.admin import ChildInfo, ChildState, Counts, Key
+from supervision.admin import ChildInfo, ChildState, Counts, DoneAnswer, Key, StartAnswer
 from supervision.spec import ChildSpec
 from supervision.trouble import Trouble, Troubles
 
@@ -29,6 +29,12 @@ class DynamicChild:
     is_ignored: bool = False
     """It said itself that it is not needed."""
     slots: list[ReplySlot] | None = None
+
+    def answer(self, answer: StartAnswer | DoneAnswer) -> None:
+        """To all who wait for it."""
+        slots, self.slots = self.slots, None
+        for slot in slots or ():
+            slot.set(answer)
 
 
 def name_of(key: Key, children: Mapping[str, DynamicChild]) -> str:

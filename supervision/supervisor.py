@@ -22,7 +22,7 @@ the supervisor ends, they end. Its successor waits for names they still hold.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,20 +33,17 @@ from actors.runtime import (
     NORMAL,
     SHUTDOWN,
     Actor,
-    Custom,
     Down,
     Exit,
     ExitReason,
     Ignore,
     Ref,
-    ReplySlot,
     Shutdown,
     StartFailed,
     is_abnormal,
 )
 from actors.runtime.tracing import Escalated, RestartScheduled
 from supervision.admin import (
-    AlreadyRunning,
     BadSpec,
     ChildInfo,
     ChildState,
@@ -54,14 +51,10 @@ from supervision.admin import (
     Counts,
     DeleteChild,
     Done,
-    DoneAnswer,
     GetChildSpec,
-    GivenSpec,
     Init,
-    NotStarted,
     Refusal,
     RestartChild,
-    StartAnswer,
     StartChild,
     TerminateChild,
     UpdateAnswer,
@@ -73,8 +66,9 @@ from supervision.children import Child, ChildTable, Failure
 from supervision.events import FailedToStart, StartAttemptFailed
 from supervision.intensity import Window
 from supervision.lanes import Lanes
-from supervision.reading import read_child, read_supervisor
-from supervision.spec import InvalidSpec, Problem, Restart, Strategy, SupervisorSpec
+from supervision.reading import read_supervisor
+from supervision.requests import Requests
+from supervision.spec import InvalidSpec, Problem, Strategy, SupervisorSpec
 from supervision.strategy import Plan, concerns_others, plan
 from supervision.upgrade import upgraded
 
@@ -110,7 +104,7 @@ class Supervisor(Actor):
         self._children = ChildTable(self, known.children, self._end_of)
         self._window = Window(known.intensity, known.period_s)
         self._lanes = Lanes(self)
-        self._slots: set[ReplySlot] = set()
+        self._requests = Requests(self, self._children, self._lanes, self._lane_of)
         self._is_initialising = True
         self._starting = trio.CancelScope()
         self._end_reason: ExitReason = SHUTDOWN
@@ -139,9 +133,7 @@ class Supervisor(Actor):
             return
         self.is_ending = True
         self._end_reason = reason
-        for slot in self._slots:
-            slot.set(Refusal.ENDING)
-        self._slots.clear()
+        self._requests.close()
         self._lanes.close()
         if self._is_initialising:
             self._starting.cancel()
@@ -282,125 +274,19 @@ class Supervisor(Actor):
             case CountChildren():
                 return self.counts()
             case StartChild(spec):
-                return self._start_request(spec)
+                return self._requests.start(spec, self.spec.auto_shutdown)
             case TerminateChild(id_):
-                return self._terminate_request(id_)
+                return self._requests.terminate(id_)
             case RestartChild(id_):
-                return self._restart_request(id_)
+                return self._requests.restart(id_)
             case DeleteChild(id_):
-                return self._delete_request(id_)
+                return self._requests.delete(id_)
             case UpdateSpec(spec):
                 return self._update_request(spec)
             case _:
                 logger.warning("%s dropped a message of type %s", self, type(message).__name__)
                 return Refusal.UNKNOWN
         return None
-
-    def _answer_later(self, child: Child, act: Callable[[ReplySlot], None]) -> Refusal | None:
-        """Do and answer it when the child's lane has come to it."""
-        key = self._lane_of(child)
-        if self.is_ending:
-            return Refusal.ENDING
-        if self._lanes.is_full(key):
-            return Refusal.BUSY
-        slot = self._slot()
-        self._lanes.do(key, lambda: act(slot))
-        return None
-
-    def _slot(self) -> ReplySlot:
-        slot = self.defer_reply()
-        self._slots.add(slot)
-        return slot
-
-    def _answer(self, slot: ReplySlot, answer: StartAnswer | DoneAnswer) -> None:
-        self._slots.discard(slot)
-        slot.set(answer)
-
-    def _start_request(self, given: GivenSpec) -> StartAnswer | None:
-        try:
-            spec = read_child(given, auto_shutdown=self.spec.auto_shutdown)
-        except InvalidSpec as error:
-            return BadSpec(tuple(error.problems))
-        present = self._children.get(spec.id)
-        if present is not None:
-            if present.is_active and present.ref is not None:
-                return AlreadyRunning(present.ref)
-            return Refusal.ALREADY_PRESENT
-        child = self._children.add(spec)
-        refusal = self._answer_later(child, lambda slot: self._start_for(slot, child, is_new=True))
-        if refusal is not None:
-            self._children.forget(child)
-        return refusal
-
-    def _restart_request(self, id_: str) -> StartAnswer | None:
-        child = self._children.get(id_)
-        if child is None:
-            return Refusal.NOT_FOUND
-        if child.is_due or child.state is ChildState.ENDED:
-            return Refusal.RESTARTING
-        if child.state in (ChildState.RUNNING, ChildState.STARTING):
-            return Refusal.RUNNING
-
-        def act(slot: ReplySlot) -> None:
-            if child.state is ChildState.STOPPED and self._children.get(id_) is child:
-                child.state = ChildState.WAITING
-                self._start_for(slot, child, is_new=False)
-            else:
-                self._answer(slot, Refusal.RESTARTING if child.is_due else Refusal.RUNNING)
-
-        return self._answer_later(child, act)
-
-    def _start_for(self, slot: ReplySlot, child: Child, *, is_new: bool) -> None:
-        """Start a child because somebody asked: if that fails it is not tried again."""
-
-        def then(failure: Failure | None) -> None:
-            if failure is None:
-                self._answer(slot, child.started())
-                return
-            child.state = ChildState.STOPPED
-            if is_new:
-                self._children.forget(child)
-            self._answer(slot, _not_started(failure[1]))
-
-        start = self._children.start_in_order
-        self._lanes.job(self._lane_of(child), lambda: start((child,), is_asked=True), then)
-
-    def _terminate_request(self, id_: str | Ref) -> DoneAnswer | None:
-        child = self._children.get(id_)
-        if child is None:
-            return Refusal.NOT_FOUND
-        match child.state:
-            case ChildState.STOPPED:
-                return Done()
-            case ChildState.RESTARTING:
-                child.state = ChildState.STOPPED  # the retry passes it over
-                return Done()
-            case ChildState.STARTING:
-                self._children.abort_start(child)
-            case _:
-                pass
-
-        def then(slot: ReplySlot) -> None:
-            if child.spec.restart is Restart.TEMPORARY:
-                self._children.forget(child)
-            self._answer(slot, Done())
-
-        def act(slot: ReplySlot) -> None:
-            stop = self._children.stop
-            self._lanes.job(self._lane_of(child), lambda: stop(child), lambda _: then(slot))
-
-        return self._answer_later(child, act)
-
-    def _delete_request(self, id_: str) -> DoneAnswer:
-        child = self._children.get(id_)
-        if child is None:
-            return Refusal.NOT_FOUND
-        if child.state is ChildState.STOPPED:
-            self._children.forget(child)
-            return Done()
-        if child.is_due or child.state is ChildState.ENDED:
-            return Refusal.RESTARTING
-        return Refusal.RUNNING
 
     # ------------------------------------------------------------------ another spec
 
@@ -419,11 +305,11 @@ class Supervisor(Actor):
         except Exception as error:  # noqa: BLE001  (foreign code may raise anything)
             return BadSpec((Problem("supervisor", f"its init raised {error!r}"),))
         self._init = init or self._init
-        slot = self._slot()
+        slot = self._requests.defer()
 
         def act() -> None:
             self._adopt(new, ChildState.STOPPED)
-            self._answer(slot, Done())
+            self._requests.answer(slot, Done())
 
         self._lanes.do_when_calm(act)
         return None
@@ -478,11 +364,3 @@ class Supervisor(Actor):
 def _has_lanes(spec: SupervisorSpec) -> bool:
     """Whether each child has a lane of its own."""
     return spec.strategy is Strategy.ONE_FOR_ONE
-
-
-def _not_started(reason: ExitReason) -> StartAnswer:
-    match reason:
-        case Custom(AlreadyRunning() as present):
-            return present
-        case _:
-            return NotStarted(reason)

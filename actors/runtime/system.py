@@ -25,7 +25,7 @@ from actors.runtime.address import ActorId
 from actors.runtime.cell import Cell
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, NoSystem, StartFailed
-from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Crash, Custom, ExitReason, crash, describe
+from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash
 from actors.runtime.links import LinkTable, MonitorRef
 from actors.runtime.mailbox import Ask
 from actors.runtime.names import Names, NameUp
@@ -34,7 +34,6 @@ from actors.runtime.signals import Down
 from actors.runtime.tasks import UNWIND_S, acting
 from actors.runtime.timers import Timers
 from actors.runtime.tracing import (
-    Crashed,
     DeadLetter,
     Event,
     EventStream,
@@ -45,7 +44,6 @@ from actors.runtime.tracing import (
     Unkillable,
 )
 from actors.runtime.turns import turn
-from actors.runtime.viewing import crash_report
 
 logger = logging.getLogger("actors")
 
@@ -365,22 +363,6 @@ class ActorSystem:
 
     def _origin(self, ref: Ref) -> tuple[float, int, str | None, int, str]:
         return (trio.current_time(), ref.id, ref.name, ref.incarnation, ref.actor_class.__name__)
-
-    def log_crash(self, cell: Cell, error: BaseException, message: Any = None) -> Crash:
-        """One log record and one event for each crash; the reason to end with. Tracebacks name
-        code, the report shows of the message that was handled what `format_status` lets be seen."""
-        reason = crash(error)
-        if not self.events.is_heard and not logger.isEnabledFor(logging.ERROR):
-            return reason
-        report = crash_report(cell, message, reason)
-        if report.reason is not reason:  # the actor does not want its words to be seen
-            logger.error("%s: %s", report.render(), describe(report.reason))
-        elif cell.ref.actor_class.pykka_names:
-            logger.error("Unhandled exception in %s:", cell.ref, exc_info=error)
-        else:
-            logger.error("%s", report.render(), exc_info=error)
-        self.emit(Crashed, cell.ref, report)
-        return reason
 
     def contain(self, function: Callable[..., Any], *args: Any) -> None:
         """Call somebody's callback; its failure is logged and hurts nobody."""

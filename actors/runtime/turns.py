@@ -1,4 +1,4 @@
-"""How a cell runs: its start, its messages, its end.
+"""How a cell runs: its start and its messages; `endings` has its end.
 
 An actor whose `on_receive` is a plain function has no task: the dispatcher calls `turn`, which
 handles some messages and returns. One whose `on_receive` is `async` has a task, `_live`, and a turn
@@ -13,38 +13,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-import pykka
 import trio
 from outcome import Error, Outcome, Value
 
-from actors.runtime.cell import (
-    DEAD,
-    INITIALISING,
-    RUNNING,
-    STARTING,
-    STOPPING,
-    Cell,
-    Ending,
-)
+from actors.runtime.cell import DEAD, INITIALISING, RUNNING, STARTING, Cell
+from actors.runtime.crashes import log_crash
 from actors.runtime.dispatch import SPECIAL, dispatch
 from actors.runtime.dispatcher import TURN_MESSAGES_MAX
+from actors.runtime.endings import conclude, fail
 from actors.runtime.errors import Ignore, StartFailed, Stop
-from actors.runtime.exits import NORMAL, SHUTDOWN, ExitReason
+from actors.runtime.exits import NORMAL, SHUTDOWN
 from actors.runtime.futures import Answer
+from actors.runtime.hooks import abrupt_reason, call_hook, let_through, spawn_hook
 from actors.runtime.mailbox import Ask
 from actors.runtime.signals import Errand, StopRequest
-from actors.runtime.tasks import LETS_THROUGH, TaskRef, awaiting, discard, start_owned
+from actors.runtime.tasks import TaskRef, discard, start_owned
 from actors.runtime.watch import Watch
 
 logger = logging.getLogger("actors")
-
-STOP_DEADLINE_S = 30.0
-"""An async `on_stop` or `on_failure` may take this long, unless its supervisor kills it before."""
 
 
 def turn(cell: Cell, messages_max: int) -> int:
@@ -82,9 +72,9 @@ def turn(cell: Cell, messages_max: int) -> int:
             elif (result := receive(message)) is not None and type(result) is CoroutineType:
                 _refuse_coroutine(result)
         else:
-            _conclude(cell, cell.ending)
+            conclude(cell, cell.ending)
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-        _fail(cell, error, message)
+        fail(cell, error, message)
     finally:
         dispatcher.running = None
         cell.handled += handled - counted
@@ -121,9 +111,9 @@ def _watched_turn(cell: Cell, messages_max: int) -> int:
             if cell.ending is None:
                 cell.dispatcher.schedule(cell)
             else:
-                _conclude(cell, cell.ending)
+                conclude(cell, cell.ending)
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
-        _fail(cell, error, message)
+        fail(cell, error, message)
     finally:
         cell.dispatcher.running = None
     return handled or 1
@@ -149,13 +139,13 @@ def _other_turn(cell: Cell, messages_max: int) -> int:
 
 def _begin(cell: Cell) -> None:
     cell.state = INITIALISING
-    result = _call_hook(cell, cell.actor.on_start)
+    result = call_hook(cell, cell.actor.on_start)
     if isinstance(result, Value) and isinstance(result.value, CoroutineType):
-        if (abrupt := _abrupt(cell)) is not None:
+        if (abrupt := abrupt_reason(cell)) is not None:
             discard(result.value)
             cell.terminate(abrupt)
         else:
-            _spawn_hook(cell, "on_start", result.value, math.inf, lambda r: _begun(cell, r))
+            spawn_hook(cell, "on_start", result.value, math.inf, lambda r: _begun(cell, r))
     else:
         _begun(cell, result)
 
@@ -174,15 +164,15 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
         case Error(Ignore()):
             cell.terminate(NORMAL, is_ignored=True)
         case Error(StartFailed() | Stop() as error):
-            cell.terminate(_abrupt(cell) or error.reason)  # no crash: `on_start` says why
+            cell.terminate(abrupt_reason(cell) or error.reason)  # no crash: `on_start` says why
         case Error(error):
             # pykka and OTP agree: nothing was started, so no hook cleans up after it.
-            reason = cell.system.log_crash(cell, error)
-            cell.terminate(_abrupt(cell) or reason)
-            _let_through(error)
+            reason = log_crash(cell, error)
+            cell.terminate(abrupt_reason(cell) or reason)
+            let_through(error)
         case Value():
             assert ending is not None, "an actor that nothing ends is ready"
-            _conclude(cell, ending)
+            conclude(cell, ending)
 
 
 def _ready(cell: Cell) -> None:
@@ -200,10 +190,10 @@ def _hear_stop(cell: Cell) -> None:
     requests = [item for item in cell.mailbox.control or () if isinstance(item, StopRequest)]
     cell.mailbox.drop_control(lambda item: isinstance(item, StopRequest))
     for request in requests:
-        result = _call_hook(cell, partial(cell.actor.stop, request.reason))
+        result = call_hook(cell, partial(cell.actor.stop, request.reason))
         if isinstance(result, Error):
             _begun(cell, result)
-        elif (abrupt := _abrupt(cell)) is not None:
+        elif (abrupt := abrupt_reason(cell)) is not None:
             cell.terminate(abrupt)
         if cell.is_dead:
             return
@@ -288,7 +278,7 @@ async def _live(cell: Cell) -> None:
     handled = 0
     while cell.state is RUNNING:
         if cell.ending is not None:
-            _conclude(cell, cell.ending)
+            conclude(cell, cell.ending)
             return
         if mailbox.control is not None:
             await _handle_async(cell, mailbox.next_control(), is_control=True)
@@ -352,127 +342,13 @@ async def _handle_async(cell: Cell, message: Any, *, is_control: bool) -> None:
     except trio.Cancelled as error:
         if trio.current_effective_deadline() == -math.inf:
             raise
-        _fail(cell, error, message)
+        fail(cell, error, message)
     except BaseException as error:  # noqa: BLE001  (every failure is this actor's own end)
         if cell.state is DEAD:
-            cell.system.log_crash(cell, error)  # killed, and its cleaning up failed
+            log_crash(cell, error)  # killed, and its cleaning up failed
         elif _is_answer(cell, answer, error):
             _return_error(cell, answer, error)
         else:
-            _fail(cell, error, message)
+            fail(cell, error, message)
     else:
         _answer(cell, answer, result, None)
-
-
-# ---------------------------------------------------------------------- the end
-
-
-def _conclude(cell: Cell, ending: Ending) -> None:
-    """The running code has returned, and an end was asked for."""
-    if ending.hooks:
-        _last(cell, ending.reason, "on_stop", cell.actor.on_stop)
-    else:
-        cell.terminate(ending.reason)
-
-
-def _fail(cell: Cell, error: BaseException, message: Any) -> None:
-    """A handler raised: `on_failure`, then the end. If it was to stop, `on_stop`."""
-    if isinstance(error, Stop):
-        cell.stop(error.reason)
-        if cell.ending is not None:
-            _conclude(cell, cell.ending)
-        return
-    if isinstance(error, trio.Cancelled):
-        error = RuntimeError("a cancellation that was not this actor's own escaped")
-    reason = cell.system.log_crash(cell, error, message)
-    if isinstance(error, LETS_THROUGH):
-        cell.terminate(reason)
-        raise error
-    actor = cell.actor
-    if (abrupt := _abrupt(cell)) is not None:
-        cell.terminate(abrupt)  # killed before it raised
-        return
-    if actor.stop_all_on_base_exception and not isinstance(error, Exception):
-        logger.debug("%r in %s. Stopping all actors.", error, cell.ref)
-        _last(cell, reason, "on_stop", actor.on_stop)
-        pykka.ActorRegistry.stop_all(block=False)
-        return
-    arguments = (type(error), error, error.__traceback__)
-    _last(cell, reason, "on_failure", lambda: actor.on_failure(*arguments))
-
-
-def _last(cell: Cell, reason: ExitReason, label: str, hook: Callable[[], Any]) -> None:
-    """Run the last hook, then end."""
-    cell.state = STOPPING
-    cell.ending = None
-    if cell.actor.stopped_before_hooks:
-        cell.system.unlist(cell.ref)
-    result = _call_hook(cell, hook)
-    if isinstance(result, Value) and isinstance(result.value, CoroutineType):
-        if _abrupt(cell) is None:
-            deadline_s = trio.current_time() + STOP_DEADLINE_S
-            done = lambda r: _gone(cell, reason, r)  # noqa: E731  (shorter than its name)
-            _spawn_hook(cell, label, result.value, deadline_s, done)
-            return
-        discard(result.value)
-    _gone(cell, reason, result)
-
-
-def _gone(cell: Cell, reason: ExitReason, result: Outcome[Any] | None) -> None:
-    if cell.state is DEAD:
-        return
-    error: BaseException | None = None
-    if result is None:
-        error = TimeoutError(f"the last hook took longer than {STOP_DEADLINE_S} s")
-    elif isinstance(result, Error):
-        error = result.error
-    if error is not None:
-        reason = cell.system.log_crash(cell, error)
-    cell.terminate(_abrupt(cell) or reason)
-    if error is not None:
-        _let_through(error)
-
-
-def _abrupt(cell: Cell) -> ExitReason | None:
-    """The reason of an end without hooks that was asked for meanwhile."""
-    return None if cell.ending is None or cell.ending.hooks else cell.ending.reason
-
-
-def _call_hook(cell: Cell, hook: Callable[[], Any]) -> Outcome[Any]:
-    """Call the sync part of a hook as code of this actor."""
-    dispatcher = cell.dispatcher
-    before, dispatcher.running = dispatcher.running, cell
-    try:
-        return Value(hook())
-    except BaseException as error:  # noqa: BLE001  (handed on)
-        return Error(error)
-    finally:
-        dispatcher.running = before
-
-
-def _spawn_hook(
-    cell: Cell,
-    label: str,
-    coroutine: Any,
-    deadline_s: float,
-    done: Callable[[Outcome[Any] | None], None],
-) -> None:
-    """Run an async hook in a task that ends with the actor."""
-    task = TaskRef(f"{cell.ref} {label}", deadline_s)
-    extra = cell.more()
-    extra.hook = task
-
-    def ended(result: Outcome[Any] | None) -> None:
-        extra.hook = None
-        if result is None:
-            discard(coroutine)
-        if cell.state is DEAD and isinstance(result, Error):
-            cell.system.log_crash(cell, result.error)
-        done(result)
-
-    start_owned(cell, task, awaiting(coroutine), ended, handles=True)
-
-
-def _let_through(error: BaseException) -> None:
-    if isinstance(error, LETS_THROUGH):
-        raise error
