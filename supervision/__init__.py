@@ -6,6 +6,8 @@ decisions, `supervisor` and `dynamic` for the doing, `admin` for talking to them
 Knows the actor runtime and nothing of chat.
 """
 
+from actors.runtime.directives import Directive as Directive
+from actors.runtime.directives import OnError as OnError
 from supervision import admin as admin
 from supervision.admin import AlreadyRunning as AlreadyRunning
 from supervision.admin import BadSpec as BadSpec

@@ -256,7 +256,7 @@ class ChildTable:
         actor, spec = self._actor, child.spec
         ref = actor.system.spawn(
             spec.actor, *spec.args, name=spec.name, supervisor=actor.ref, link_to=actor.ref,
-            **spec.kwargs,
+            on_error=spec.on_error, **spec.kwargs,
         )  # fmt: skip
         child.ref = ref
         child.monitor = actor.monitor(ref)

@@ -1,8 +1,9 @@
 """Many children of one kind, started on demand: channels, sessions.
 
 Like Elixir's `DynamicSupervisor`: one_for_one, children stop in parallel, a limit on their number.
-Unlike it, each child has its own restart window (see `trouble`), and this supervisor never gives
-up: a child that fails too often is retired for a while and then tried again.
+Unlike it, each child has its own restart window (see `trouble`), and this supervisor gives up only
+if a child's `on_error` says so: one that fails too often is retired for a while and then tried
+again.
 
 **On demand.** `ensure` is called synchronously by actors of the same loop, through a
 `SpawnerHandle`: starting a child is making an object, and messages to it wait until it is ready.
@@ -28,6 +29,7 @@ from outcome import Outcome
 from actors.runtime import (
     KILL,
     NORMAL,
+    SHUTDOWN,
     Actor,
     AlreadyStarted,
     Down,
@@ -36,9 +38,10 @@ from actors.runtime import (
     Ref,
     is_abnormal,
 )
-from actors.runtime.exits import crash
+from actors.runtime.directives import Directive
+from actors.runtime.exits import crash, directive_of
 from actors.runtime.system import IGNORED
-from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
+from actors.runtime.tracing import ChildRetired, Escalated, Restarted, RestartScheduled
 from supervision.admin import (
     BadSpec,
     ChildInfo,
@@ -212,7 +215,7 @@ class DynamicSupervisor(Actor):
         supervisor = self.ref
         ref = self.system.spawn(
             spec.actor, *spec.args, name=name, supervisor=supervisor, link_to=supervisor,
-            **spec.kwargs,
+            on_error=spec.on_error, **spec.kwargs,
         )  # fmt: skip
         child = self._children[name] = DynamicChild(ref, as_kept(spec), self.monitor(ref))
 
@@ -281,13 +284,24 @@ class DynamicSupervisor(Actor):
             child.answer(ChildStarted(None))
         elif child.is_starting and child.slots is not None:
             child.answer(NotStarted(down.reason))
-        elif is_restarted(child.spec.restart, abnormal=is_abnormal(down.reason)):
-            up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
-            self._failed(name, child.spec, down.reason, up_s=up_s, restarts=child.restarts)
         else:
-            self._troubles.ended_well(name, trio.current_time())
+            self._follow(name, child, down)
         if self._to_start:
             self._start_owed()
+
+    def _follow(self, name: str, child: DynamicChild, down: Down) -> None:
+        """What becomes of a child that ended by itself. One that is to stop is forgotten, like one
+        that is done: whoever needs it starts it again."""
+        reason, directive = down.reason, directive_of(down.reason)
+        abnormal = is_abnormal(reason)
+        if directive is Directive.ESCALATE:
+            self.system.emit(Escalated, self.ref, name, reason)
+            self.stop(SHUTDOWN)
+        elif is_restarted(child.spec.restart, abnormal=abnormal, directive=directive):
+            up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
+            self._failed(name, child.spec, reason, up_s=up_s, restarts=child.restarts)
+        else:
+            self._troubles.ended_well(name, trio.current_time())
 
     def _failed(
         self, name: str, spec: ChildSpec | None, reason: ExitReason, *, up_s: float, restarts: int

@@ -12,6 +12,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any, TypeVar
 
+from actors.runtime.directives import Directive
 from supervision.spec import (
     AutoShutdown,
     BrutalKill,
@@ -32,8 +33,9 @@ CHOICES: Mapping[str, tuple[type[Enum], ...]] = {
     "restart": (Restart,),
     "shutdown_s": (BrutalKill, ByKind),
     "start_s": (ByKind,),
+    "directive": (Directive,),
 }
-"""Fields that a word may fill."""
+"""Fields that a word may fill, and the values of `on_error`."""
 
 NEEDED = ("id", "actor")
 
@@ -103,6 +105,8 @@ def _filled(kind: type[SpecT], given: Mapping[str, Any]) -> SpecT:
 def _value(key: str, value: Any) -> Any:
     if key == "args" and isinstance(value, list):
         return tuple(value)
+    if key == "on_error" and isinstance(value, Mapping):
+        return {error: _value("directive", word) for error, word in value.items()}
     for choice in CHOICES.get(key, ()):
         for member in choice:
             if member.value == value:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actors.runtime.exits import ExitReason, Shutdown, describe
+from actors.runtime.directives import Directive
+from actors.runtime.exits import Crash, ExitReason, Shutdown, describe
 from actors.runtime.tracing import ChildRetired, Escalated, Event, RestartScheduled
 from supervision.events import (
     ChildReady,
@@ -72,6 +73,8 @@ def report_of(
         case UncleanShutdowns():
             count = f"{event.children} children"
             return Report(who, "shutdown_error", count, words(event.reason))
+        case Escalated(reason=Crash(directive=Directive.ESCALATE)):
+            return Report(who, "shutdown", event.child, f"escalated: {words(event.reason)}")
         case Escalated():
             why = f"reached_max_restart_intensity: {words(event.reason)}"
             return Report(who, "shutdown", event.child, why)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from actors.runtime.directives import Directive, OnError
 from supervision.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class ChildSpec:
     """How to start one child and what to do when it ends.
 
     `shutdown_s` bounds its end, `start_s` its `on_start`; by default five and thirty seconds for a
-    worker, without limit for a supervisor. `backoff` None means `Backoff()`.
+    worker, without limit for a supervisor. `backoff` None means `Backoff()`. `on_error` says by the
+    class of an exception what follows when the child raises it; the nearest class counts, and where
+    there is none the restart type decides.
     """
 
     id: str
@@ -89,6 +92,7 @@ class ChildSpec:
     significant: bool = False
     backoff: Backoff | None = None
     start_s: float | ByKind | None = BY_KIND
+    on_error: OnError = field(default_factory=dict)
 
     @property
     def shutdown_limit_s(self) -> float:
@@ -219,12 +223,26 @@ def _child_problems(child: ChildSpec, where: str, auto_shutdown: AutoShutdown) -
         yield Problem(f"{where}.significant", "the supervisor never shuts down by itself")
     if child.significant and child.restart is Restart.PERMANENT:
         yield Problem(f"{where}.significant", "a permanent child is never done")
+    yield from _on_error_problems(child, f"{where}.on_error")
     if not _is_a(child.args, tuple) or not _is_a(child.kwargs, Mapping):
         yield Problem(f"{where}.args", "are no arguments")
         return
     for argument in child.args:
         if isinstance(argument, SupervisorSpec):
             yield from _problems(argument, where)
+
+
+def _on_error_problems(child: ChildSpec, where: str) -> Iterator[Problem]:
+    if not _is_a(child.on_error, Mapping):
+        yield Problem(where, f"{child.on_error!r} says nothing of exceptions")
+        return
+    for error, directive in child.on_error.items():
+        if not _is_a(error, type) or not issubclass(error, Exception):
+            yield Problem(where, f"{error!r} is no exception class")
+        elif not _is_a(directive, Directive):
+            yield Problem(f"{where}.{error.__qualname__}", f"{directive!r} is no directive")
+        elif directive is Directive.RESTART and child.restart is Restart.TEMPORARY:
+            yield Problem(f"{where}.{error.__qualname__}", "a temporary child is never restarted")
 
 
 def _is_a(value: object, kind: type) -> bool:

@@ -1,9 +1,9 @@
 """What to do when a child ends, as a pure function.
 
-`plan(strategy, auto_shutdown, children, exited, abnormal=…) → Plan` says whom to stop (in which
-order), whom to start again, whom to forget, and whether the supervisor itself should end. The
-supervisor carries it out and decides nothing (supervisor(3); laws L10 to L12, L16 and L17 of the
-study behind it: a temporary child never comes back, also not when a sibling took it down; a
+`plan(strategy, auto_shutdown, children, exited, abnormal=…, directive=…) → Plan` says whom to stop
+(in which order), whom to start again, whom to forget, and whether the supervisor itself should end.
+The supervisor carries it out and decides nothing (supervisor(3); laws L10 to L12, L16 and L17 of
+the study behind it: a temporary child never comes back, also not when a sibling took it down; a
 sibling's death by strategy is no end of its own).
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from actors.runtime.directives import Directive
 from actors.runtime.exits import KILLED, SHUTDOWN, ExitReason, Normal, Shutdown
 from supervision.spec import BRUTAL_KILL, AutoShutdown, ChildSpec, Restart, Strategy
 
@@ -32,7 +33,8 @@ class ChildView:
 class Plan:
     """`stop` in this order, then `start` in that; `forget` those, once they have ended.
 
-    `restarts`: it costs one restart. `shut_down`: the supervisor ends, and nothing else happens.
+    `restarts`: it costs one restart. `shut_down`: the supervisor ends, and nothing else happens;
+    `escalates`: so too, because it gives up.
     """
 
     stop: tuple[str, ...] = ()
@@ -40,10 +42,13 @@ class Plan:
     forget: tuple[str, ...] = ()
     restarts: bool = False
     shut_down: bool = False
+    escalates: bool = False
 
 
-def is_restarted(restart: Restart, *, abnormal: bool) -> bool:
-    """Whether a child of this type comes back."""
+def is_restarted(restart: Restart, *, abnormal: bool, directive: Directive | None = None) -> bool:
+    """Whether a child of this type comes back. What is to stop or to escalate does not."""
+    if directive in (Directive.STOP, Directive.ESCALATE):
+        return False
     match restart:
         case Restart.PERMANENT:
             return True
@@ -70,12 +75,16 @@ def plan(
     exited: str,
     *,
     abnormal: bool,
+    directive: Directive | None = None,
 ) -> Plan:
     """What follows from the end of child `exited`. `children` are all, in start order. A start that
-    failed is an abnormal end."""
+    failed is an abnormal end. One that is to stop does so alone, under every strategy: as with a
+    transient child that is done, nobody is started again."""
+    if directive is Directive.ESCALATE:
+        return Plan(escalates=True)
     index = next(i for i, child in enumerate(children) if child.id == exited)
     child = children[index]
-    if not is_restarted(child.restart, abnormal=abnormal):
+    if not is_restarted(child.restart, abnormal=abnormal, directive=directive):
         forget = (exited,) if child.restart is Restart.TEMPORARY else ()
         return Plan(forget=forget, shut_down=_shuts_down(auto_shutdown, children, child))
     affected = _affected(strategy, children, index)
@@ -89,11 +98,16 @@ def plan(
 
 
 def concerns_others(
-    strategy: Strategy, auto_shutdown: AutoShutdown, child: ChildView, *, abnormal: bool
+    strategy: Strategy,
+    auto_shutdown: AutoShutdown,
+    child: ChildView,
+    *,
+    abnormal: bool,
+    directive: Directive | None = None,
 ) -> bool:
     """Whether `plan` looks at other children than the one that ended. If not, it may be given that
     one alone: then an end costs the same whatever the number of children."""
-    if is_restarted(child.restart, abnormal=abnormal):
+    if is_restarted(child.restart, abnormal=abnormal, directive=directive):
         return strategy is not Strategy.ONE_FOR_ONE
     return child.significant and auto_shutdown is AutoShutdown.ALL_SIGNIFICANT
 

@@ -10,8 +10,9 @@ supervisor itself is ready after the last. If one fails, those before it are sto
 the start fails with `Shutdown(FailedToStart(child, reason))`.
 
 **Stop** is right to left, by `shutdown.shut_down`. **A failed restart** is an event like any other
-end: it counts against the window and is tried again after a longer delay. When the window is full
-the supervisor stops everything and ends with `SHUTDOWN`, for its own supervisor to act.
+end: it counts against the window and is tried again after a longer delay. When the window is full,
+or a child's `on_error` says so, the supervisor stops everything and ends with `SHUTDOWN`, for its
+own supervisor to act.
 
 **Its spec** may be a function (`Init`), asked at each start and at an update (`upgrade`).
 
@@ -42,6 +43,7 @@ from actors.runtime import (
     StartFailed,
     is_abnormal,
 )
+from actors.runtime.exits import directive_of
 from actors.runtime.tracing import Escalated, RestartScheduled
 from supervision.admin import (
     BadSpec,
@@ -163,11 +165,14 @@ class Supervisor(Actor):
     def _follow(self, child: Child, reason: ExitReason, *, abnormal: bool) -> None:
         """Carry out what the strategy says."""
         rules = self.spec.strategy, self.spec.auto_shutdown
+        directive = directive_of(reason)
         views = [child.view()]
-        if concerns_others(*rules, views[0], abnormal=abnormal):
+        if concerns_others(*rules, views[0], abnormal=abnormal, directive=directive):
             views = [each.view() for each in self._children]
-        decided = plan(*rules, views, child.spec.id, abnormal=abnormal)
-        if decided.shut_down:
+        decided = plan(*rules, views, child.spec.id, abnormal=abnormal, directive=directive)
+        if decided.escalates:
+            self._give_up(child, reason)
+        elif decided.shut_down:
             self.stop(SHUTDOWN)
         elif not decided.restarts:
             child.state = ChildState.STOPPED
@@ -180,11 +185,15 @@ class Supervisor(Actor):
         """Spend one restart; if there is none left, give up."""
         window = self._window.admit(trio.current_time())
         if window is None:
-            self.system.emit(Escalated, self.ref, child.spec.id, reason)
-            self.stop(SHUTDOWN)
+            self._give_up(child, reason)
             return False
         self._window = window
         return True
+
+    def _give_up(self, child: Child, reason: ExitReason) -> None:
+        """End with all children, for the supervisor above to act."""
+        self.system.emit(Escalated, self.ref, child.spec.id, reason)
+        self.stop(SHUTDOWN)
 
     def _schedule(self, child: Child, reason: ExitReason, decided: Plan) -> None:
         """Stop the siblings concerned; start again after the child's delay, all together."""

@@ -9,6 +9,8 @@ from actors.runtime.actor import Actor as Actor
 from actors.runtime.address import ActorId as ActorId
 from actors.runtime.address import Address as Address
 from actors.runtime.background import background_system as background_system
+from actors.runtime.directives import Directive as Directive
+from actors.runtime.directives import OnError as OnError
 from actors.runtime.errors import ActorDied as ActorDied
 from actors.runtime.errors import AlreadyStarted as AlreadyStarted
 from actors.runtime.errors import CallbackFailed as CallbackFailed

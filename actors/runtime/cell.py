@@ -25,7 +25,7 @@ import trio
 from pykka.messages import _ActorStop
 
 from actors.runtime.errors import ActorDied, MailboxFull
-from actors.runtime.exits import KILLED, NOPROC, Custom, ExitReason, Kill, Normal
+from actors.runtime.exits import KILLED, NOPROC, Custom, ExitReason, Kill, Normal, handed_on
 from actors.runtime.futures import Answer
 from actors.runtime.mailbox import Ask, Mailbox, Overflow
 from actors.runtime.ref import ActorStatistics, ExitCallback, Ref
@@ -35,6 +35,7 @@ from actors.runtime.tasks import TaskRef
 if TYPE_CHECKING:
     from actors.runtime.actor import Actor
     from actors.runtime.address import ActorId
+    from actors.runtime.directives import OnError
     from actors.runtime.stash import Stash
     from actors.runtime.system import ActorSystem
     from actors.runtime.timers import TimerRef
@@ -99,8 +100,8 @@ class Cell:
 
     __slots__ = (
         "actor", "current", "dispatcher", "ending", "exit_reason", "extra", "handled", "is_async",
-        "is_plain", "is_scheduled", "mailbox", "ref", "started_s", "state", "supervisor", "system",
-        "unwinding",
+        "is_plain", "is_scheduled", "mailbox", "on_error", "ref", "started_s", "state",
+        "supervisor", "system", "unwinding",
     )  # fmt: skip
 
     actor: Any
@@ -114,12 +115,14 @@ class Cell:
         name: str | None,
         incarnation: int,
         supervisor: Ref | None,
+        on_error: OnError | None,
     ) -> None:
         self.system = system
         self.dispatcher = system.dispatcher
         self.actor = None
         self.ref = Ref(self, actor_class, id_, name, incarnation)
         self.supervisor = supervisor
+        self.on_error = on_error or None
         self.mailbox = Mailbox(actor_class.mailbox_max)
         self.is_async = actor_class._actor_is_async
         # Neither async nor watched: its messages need nothing but `on_receive`.
@@ -273,14 +276,14 @@ class Cell:
             else:
                 self.accept_control(Exit(sender, reason))
         elif not isinstance(reason, Normal) or sender is self.ref:
-            self.end(reason)
+            self.end(handed_on(reason))
 
     def request_stop(self, reason: ExitReason) -> None:
         """Ask the actor to stop (`Actor.stop`) in a turn of its own, before traffic. One that has
         not begun just ends; one that is stopping goes on."""
         match self.state:
             case State.STARTING:
-                self.end(reason)
+                self.end(handed_on(reason))
             case State.INITIALISING | State.RUNNING:
                 self.accept_control(StopRequest(reason))
             case State.STOPPING | State.DEAD:
@@ -291,7 +294,7 @@ class Cell:
         `on_start` is cancelled, unless it is what calls."""
         if self.ending is not None or self.state is DEAD:
             return
-        self.ending = Ending(reason, hooks=True)
+        self.ending = Ending(handed_on(reason), hooks=True)
         self.dispatcher.schedule(self)
         hook = self.extra.hook if self.extra is not None else None
         if self.state is not INITIALISING or hook is None:

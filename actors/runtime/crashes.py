@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from actors.runtime.directives import Directive, directive_for
 from actors.runtime.exits import Crash, crash, describe
-from actors.runtime.tracing import Crashed
+from actors.runtime.reports import CrashReport
+from actors.runtime.tracing import Crashed, Resumed
 from actors.runtime.viewing import crash_report
 
 if TYPE_CHECKING:
@@ -17,17 +19,35 @@ logger = logging.getLogger("actors")
 
 
 def log_crash(cell: Cell, error: BaseException, message: Any = None) -> Crash:
-    """One log record and one event for each crash; the reason to end with."""
-    reason = crash(error)
-    system = cell.system
-    if not system.events.is_heard and not logger.isEnabledFor(logging.ERROR):
-        return reason
+    """One log record and one event for each crash; the reason to end with. An end cannot be
+    resumed."""
+    directive = directive_for(cell.on_error, error)
+    reason = crash(error, None if directive is Directive.RESUME else directive)
+    report = _logged(cell, error, message, reason, logging.ERROR, "crashed")
+    if report is not None:
+        cell.system.emit(Crashed, cell.ref, report)
+    return reason
+
+
+def log_resumed(cell: Cell, error: BaseException, message: Any) -> None:
+    """One log record and one event for each failure after which the actor goes on."""
+    cell.system.resumed += 1
+    report = _logged(cell, error, message, crash(error), logging.WARNING, "failed and goes on")
+    if report is not None:
+        cell.system.emit(Resumed, cell.ref, report)
+
+
+def _logged(
+    cell: Cell, error: BaseException, message: Any, reason: Crash, level: int, happened: str
+) -> CrashReport | None:
+    """The report, logged; None if nobody would see it."""
+    if not cell.system.events.is_heard and not logger.isEnabledFor(level):
+        return None
     report = crash_report(cell, message, reason)
     if report.reason is not reason:  # the actor does not want its words to be seen
-        logger.error("%s: %s", report.render(), describe(report.reason))
-    elif cell.ref.actor_class.pykka_names:
+        logger.log(level, "%s: %s", report.render(happened=happened), describe(report.reason))
+    elif cell.ref.actor_class.pykka_names and level == logging.ERROR:
         logger.error("Unhandled exception in %s:", cell.ref, exc_info=error)
     else:
-        logger.error("%s", report.render(), exc_info=error)
-    system.emit(Crashed, cell.ref, report)
-    return reason
+        logger.log(level, "%s", report.render(happened=happened), exc_info=error)
+    return report

@@ -10,12 +10,16 @@ from typing import Any
 import pykka
 import trio
 from outcome import Error, Outcome, Value
+from pykka.messages import _ActorStop
 
 from actors.runtime.cell import DEAD, STOPPING, Cell, Ending
-from actors.runtime.crashes import log_crash
+from actors.runtime.crashes import log_crash, log_resumed
+from actors.runtime.directives import Directive, directive_for
 from actors.runtime.errors import Stop
 from actors.runtime.exits import ExitReason
 from actors.runtime.hooks import abrupt_reason, call_hook, let_through, spawn_hook
+from actors.runtime.mailbox import Ask
+from actors.runtime.signals import StopRequest
 from actors.runtime.tasks import LETS_THROUGH, discard
 
 logger = logging.getLogger("actors")
@@ -33,7 +37,8 @@ def conclude(cell: Cell, ending: Ending) -> None:
 
 
 def fail(cell: Cell, error: BaseException, message: Any) -> None:
-    """A handler raised: `on_failure`, then the end. If it was to stop, `on_stop`."""
+    """A handler raised: `on_failure`, then the end, unless the actor is to go on. If it was to
+    stop, `on_stop`."""
     if isinstance(error, Stop):
         cell.stop(error.reason)
         if cell.ending is not None:
@@ -41,6 +46,10 @@ def fail(cell: Cell, error: BaseException, message: Any) -> None:
         return
     if isinstance(error, trio.Cancelled):
         error = RuntimeError("a cancellation that was not this actor's own escaped")
+    if _is_resumed(cell, error, message):
+        log_resumed(cell, error, message)
+        _drop(cell, error, message)
+        return
     reason = log_crash(cell, error, message)
     if isinstance(error, LETS_THROUGH):
         cell.terminate(reason)
@@ -56,6 +65,29 @@ def fail(cell: Cell, error: BaseException, message: Any) -> None:
         return
     arguments = (type(error), error, error.__traceback__)
     _last(cell, reason, "on_failure", lambda: actor.on_failure(*arguments))
+
+
+def _is_resumed(cell: Cell, error: BaseException, message: Any) -> bool:
+    """Not if it has been killed, and not if what failed was its end."""
+    content = message.message if type(message) is Ask else message
+    return (
+        directive_for(cell.on_error, error) is Directive.RESUME
+        and abrupt_reason(cell) is None
+        and not isinstance(content, StopRequest | _ActorStop)
+    )
+
+
+def _drop(cell: Cell, error: BaseException, message: Any) -> None:
+    """Handle no more of this message, and go on. Its asker gets the error, unless he has an answer
+    or the message was put aside."""
+    if type(message) is Ask:
+        answer, current = message.answer, cell.current
+        cell.current = None
+        deferred = cell.extra.deferred if cell.extra is not None else {}
+        if current is answer or answer in deferred:
+            deferred.pop(answer, None)
+            answer.resolve(None, error)
+    cell.dispatcher.schedule(cell)
 
 
 def _last(cell: Cell, reason: ExitReason, label: str, hook: Callable[[], Any]) -> None:

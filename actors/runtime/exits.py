@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+
+from actors.runtime.directives import Directive
 
 FRAMES_MAX = 50
 """Of a deeper stack Python's own printing folds what repeats."""
@@ -41,11 +43,13 @@ class NoProcess:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A handler raised. `traceback` is text; the exception itself is not kept."""
+    """A handler raised. `traceback` is text; the exception itself is not kept. `directive` is what
+    its supervisor shall do about it (`directives`); it holds for the actor that raised alone."""
 
     error: str
     message: str
     traceback: str = field(default="", repr=False, compare=False)
+    directive: Directive | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,27 @@ KILL = Kill()
 ExitReason = Normal | Shutdown | Killed | NoProcess | Crash | Custom
 
 
-def crash(error: BaseException) -> Crash:
+def crash(error: BaseException, directive: Directive | None = None) -> Crash:
     """The reason for an exception, detached from it. Never raises, whatever the exception does."""
     message = _text(error)
     try:
         text = _traceback(error, message)
     except Exception:  # noqa: BLE001  (formatting runs the exception's own code)
         text = "(the traceback could not be formatted)"
-    return Crash(type(error).__qualname__, message, text)
+    return Crash(type(error).__qualname__, message, text, directive)
+
+
+def directive_of(reason: ExitReason) -> Directive | None:
+    """What a supervisor shall do about a child that ended so."""
+    return reason.directive if isinstance(reason, Crash) else None
+
+
+def handed_on(reason: ExitReason) -> ExitReason:
+    """The reason of an end that somebody else's end caused, or that somebody gave: no directive
+    goes with it."""
+    if isinstance(reason, Crash) and reason.directive is not None:
+        return replace(reason, directive=None)
+    return reason
 
 
 def _traceback(error: BaseException, message: str) -> str:

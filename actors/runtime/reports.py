@@ -46,9 +46,11 @@ class CrashReport:
     mailbox: int = 0
     view: StatusView = StatusView()
 
-    def render(self, characters_max: int = REPORT_CHARACTERS_MAX) -> str:
+    def render(
+        self, characters_max: int = REPORT_CHARACTERS_MAX, *, happened: str = "crashed"
+    ) -> str:
         """One line, cut to a length."""
-        parts = [f"{self.actor} crashed"]
+        parts = [f"{self.actor} {happened}"]
         if self.label is not None:
             parts.append(f"label {self.label}")
         if self.view.message is not None:

@@ -23,6 +23,7 @@ import trio
 from actors.runtime.actor import Actor
 from actors.runtime.address import ActorId
 from actors.runtime.cell import Cell
+from actors.runtime.directives import OnError
 from actors.runtime.dispatcher import Dispatcher
 from actors.runtime.errors import AlreadyStarted, DeadlineExceeded, NoSystem, StartFailed
 from actors.runtime.exits import KILL, NOPROC, SHUTDOWN, Custom, ExitReason, crash
@@ -69,7 +70,7 @@ class Spawner(Protocol):
 @dataclass(frozen=True, slots=True)
 class SystemStatistics:
     """`actors` alive, `named` of them, actors `runnable` now, `timers` set, links and `monitors`;
-    since the start: `dead_letters`, `late_replies`."""
+    since the start: `dead_letters`, `late_replies`, and failures that were `resumed`."""
 
     actors: int
     named: int
@@ -78,6 +79,7 @@ class SystemStatistics:
     monitors: int
     dead_letters: int
     late_replies: int
+    resumed: int = 0
 
 
 class ActorSystem:
@@ -95,6 +97,7 @@ class ActorSystem:
         self.events = EventStream()
         self.late_replies = 0
         self.dead_letters = 0
+        self.resumed = 0
         self._names = Names()
         self._cells: dict[int, Cell] = {}
         self._ids = count(1)
@@ -115,19 +118,21 @@ class ActorSystem:
         link_to: Ref | None = None,
         monitor_by: Ref | None = None,
         supervisor: Ref | None = None,
+        on_error: OnError | None = None,
         **kwargs: Any,
     ) -> Ref:
         """Make an actor and give it its name at once; its `on_start` runs in its first turn.
 
         `link_to` and `monitor_by` take effect before it can end; a dead `link_to` ends it with
-        `NOPROC`. Raises `AlreadyStarted` if the name is taken, `NoSystem` once the system has
-        ended, and whatever the constructor raises; nothing is left behind then.
+        `NOPROC`. `on_error` says what follows when its code raises. Raises `AlreadyStarted` if the
+        name is taken, `NoSystem` once the system has ended, and whatever the constructor raises;
+        nothing is left behind then.
         """
         if self.is_closed:
             raise NoSystem("the actor system has ended")
         self._check_free(name)
         incarnation = 1 if name is None else self._names.next_incarnation(name)
-        cell = Cell(self, actor, ActorId(next(self._ids)), name, incarnation, supervisor)
+        cell = Cell(self, actor, ActorId(next(self._ids)), name, incarnation, supervisor, on_error)
         self._construct(cell, actor, args, kwargs)
         ref = cell.ref
         self._cells[ref.id] = cell
@@ -425,7 +430,7 @@ class ActorSystem:
             actors=len(self._cells), named=len(self.names),
             runnable=len(self.dispatcher.queue), timers=len(self.timers),
             monitors=len(self.links), dead_letters=self.dead_letters,
-            late_replies=self.late_replies,
+            late_replies=self.late_replies, resumed=self.resumed,
         )  # fmt: skip
 
 

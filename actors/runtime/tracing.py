@@ -46,6 +46,13 @@ class Crashed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """A handler raised, and by `on_error` the actor goes on with its next message."""
+
+    report: CrashReport
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter(Event):
     """A message had no receiver. Only its type is told, never its content."""
 
@@ -77,7 +84,8 @@ class ChildRetired(Event):
 
 @dataclass(frozen=True, slots=True)
 class Escalated(Event):
-    """A supervisor gave up: its children failed more often than its limits allow."""
+    """A supervisor gave up: its children failed more often than its limits allow, or `child` in a
+    way that says so (`on_error`)."""
 
     child: str
     reason: ExitReason

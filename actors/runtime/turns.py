@@ -5,7 +5,8 @@ handles some messages and returns. One whose `on_receive` is `async` has a task,
 only wakes it. Hooks may be either in both kinds; an async hook runs in a task of its own while
 messages wait.
 
-Whatever an actor's code raises ends that actor and nothing else. Only `KeyboardInterrupt` and
+Whatever an actor's code raises ends that actor and nothing else, unless its `on_error` has it go
+on. Only `KeyboardInterrupt` and
 `SystemExit` go on to end the program.
 """
 
@@ -26,7 +27,7 @@ from actors.runtime.dispatch import SPECIAL, dispatch
 from actors.runtime.dispatcher import TURN_MESSAGES_MAX
 from actors.runtime.endings import conclude, fail
 from actors.runtime.errors import Ignore, StartFailed, Stop
-from actors.runtime.exits import NORMAL, SHUTDOWN
+from actors.runtime.exits import NORMAL, SHUTDOWN, handed_on
 from actors.runtime.futures import Answer
 from actors.runtime.hooks import abrupt_reason, call_hook, let_through, spawn_hook
 from actors.runtime.mailbox import Ask
@@ -164,7 +165,8 @@ def _begun(cell: Cell, result: Outcome[Any] | None) -> None:
         case Error(Ignore()):
             cell.terminate(NORMAL, is_ignored=True)
         case Error(StartFailed() | Stop() as error):
-            cell.terminate(abrupt_reason(cell) or error.reason)  # no crash: `on_start` says why
+            # No crash: `on_start` says why.
+            cell.terminate(abrupt_reason(cell) or handed_on(error.reason))
         case Error(error):
             # pykka and OTP agree: nothing was started, so no hook cleans up after it.
             reason = log_crash(cell, error)
