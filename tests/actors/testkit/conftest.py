@@ -1,0 +1,31 @@
+"""Virtual time, a system, and logs in which everything must have been expected."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from actors.runtime import ActorSystem, open_system
+from actors.testkit import Logs, capture_logs
+from tests.virtual import on_virtual_time
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    on_virtual_time(items, HERE)
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with capture_logs() as logs:
+        yield logs
+
+
+@pytest.fixture
+async def system(logs: Logs) -> AsyncIterator[ActorSystem]:
+    async with open_system(random.Random(7)) as opened:
+        yield opened
