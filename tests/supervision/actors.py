@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, ClassVar
 
 import trio
-import trio.testing
 
 from actors.runtime import (
     NORMAL,
@@ -17,12 +14,12 @@ from actors.runtime import (
     Actor,
     ActorSystem,
     ExitReason,
-    Ignore,
     Ref,
     StartFailed,
     describe,
 )
 from actors.runtime.tracing import Event, Exited
+from actors.testkit import IGNORES, Life, Script, Scripted, advance, record_events
 from supervision import (
     Backoff,
     ChildSpec,
@@ -39,60 +36,46 @@ SOON = Backoff(min_s=0.01, max_s=0.01, jitter=0.0)
 
 @dataclass
 class World:
-    """What happened, in order, and what shall: `starts[name]` are what the next starts do."""
+    """What happened, in order, and what shall: `scripts[name]` is how the next starts go."""
 
     log: list[str] = field(default_factory=list)
-    starts: dict[str, list[Callable[[], Awaitable[None]]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    scripts: dict[str, Script] = field(default_factory=lambda: defaultdict(Script))
 
     def take(self) -> list[str]:
         """The log since the last time."""
         log, self.log = self.log, []
         return log
 
-    def fail_next(self, name: str, times: int = 1) -> None:
+    def fail_next(self, name: str, times: int = 1, *, after_s: float = 0.0) -> None:
         """The next starts of this child fail."""
-        self.starts[name] += [_fail] * times
+        fails = Life(start_s=after_s, raises=ValueError("told to fail"))
+        self.scripts[name].plan(*[fails] * times)
 
     def ignore_next(self, name: str) -> None:
-        self.starts[name].append(_ignore)
+        self.scripts[name].plan(IGNORES)
 
     def refuse_next(self, name: str, reason: ExitReason) -> None:
         """The next start of this child ends with a reason of its own."""
-        self.starts[name].append(partial(_refuse, reason))
+        self.scripts[name].plan(Life(raises=StartFailed(reason)))
 
     def hold_next(self, name: str) -> trio.Event:
         """The next start of this child waits for this event."""
-        event = trio.Event()
-        self.starts[name].append(event.wait)
-        return event
+        opened = trio.Event()
+        self.scripts[name].plan(Life(opened=opened))
+        return opened
 
 
-async def _fail() -> None:
-    raise ValueError("told to fail")
-
-
-async def _ignore() -> None:
-    raise Ignore
-
-
-async def _refuse(reason: ExitReason) -> None:
-    raise StartFailed(reason)
-
-
-class Worker(Actor):
-    """Logs its life. Messages: an exit reason (ends with it), `"crash"`, or anything, echoed."""
+class Worker(Scripted):
+    """Logs its life, which is its script's. Obeys messages as scripted children do, and these:
+    `"crash"`, and `"unlink"` from its supervisor."""
 
     def __init__(self, world: World, label: str) -> None:
-        super().__init__()
+        super().__init__(world.scripts[label])
         self.world = world
         self.label = label
 
     async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        plans = self.world.starts[self.label]
-        if plans:
-            await plans.pop(0)()
+        await super().on_start()
         self.world.log.append(f"+{self.label}")
 
     def on_receive(self, message: Any) -> Any:
@@ -102,9 +85,7 @@ class Worker(Actor):
             above = self._actor_supervisor
             assert above is not None
             self.unlink(above)
-        if isinstance(message, ExitReason):
-            self.stop(message)
-        return message
+        return super().on_receive(message)
 
 
 class Polite(Worker):
@@ -179,18 +160,17 @@ class Stage:
 
     system: ActorSystem
     world: World
-    events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.events = record_events(self.system)
         self.system.events.subscribe(self._event)
 
     def _event(self, event: Event) -> None:
-        self.events.append(event)
         if isinstance(event, Exited) and event.name is not None:
             self.world.log.append(f"-{event.name} {describe(event.reason).split(':')[0]}")
 
     def seen(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.events if type(event) is kind]
+        return self.events.of(kind)
 
     def ref(self, name: str) -> Ref:
         found = self.system.whereis(name)
@@ -234,9 +214,8 @@ def ids(sup: Ref) -> list[str]:
 
 
 async def settle(seconds: float = 0.0) -> None:
-    """Let this much time pass, and then everything happen that needs none."""
-    await trio.sleep(seconds)
-    await trio.testing.wait_all_tasks_blocked(0.0001)
+    """`advance`, for stories that were written before it."""
+    await advance(seconds)
 
 
 TEMPORARY, TRANSIENT = Restart.TEMPORARY, Restart.TRANSIENT

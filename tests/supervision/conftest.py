@@ -1,33 +1,32 @@
-"""A stage for every story: virtual time that jumps, a seeded system."""
+"""A stage for every story: virtual time that jumps, a seeded system, and no log but of crashes."""
 
 from __future__ import annotations
 
-import inspect
+import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
-from trio.testing import MockClock
 
 from actors.runtime import open_system
+from actors.testkit import Logs, capture_logs
 from tests.supervision.actors import Stage, World
+from tests.virtual import on_virtual_time
 
 HERE = Path(__file__).parent
 
 
-def on_virtual_time(story: Callable[..., Awaitable[Any]], **options: Any) -> Any:
-    """Whenever all tasks wait, the clock jumps to what they wait for."""
-    return trio.run(story, **{**options, "clock": MockClock(autojump_threshold=0)})
-
-
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    for item in items:
-        function = getattr(item, "obj", None)
-        if HERE in item.path.parents and inspect.iscoroutinefunction(function):
-            item.add_marker(pytest.mark.trio(run=on_virtual_time), append=False)
+    on_virtual_time(items, HERE)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[Logs]:
+    """Crashes are what the stories are about; any other error or warning has to be expected."""
+    with capture_logs(level=logging.WARNING) as logs:
+        logs.allow(" crashed")
+        yield logs
 
 
 @pytest.fixture

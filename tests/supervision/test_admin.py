@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from actors.runtime import KILL, Ref, Shutdown
+from actors.testkit import Logs, advance, settle
 from supervision import (
     BadSpec,
     ChildStarted,
@@ -15,7 +16,7 @@ from supervision import (
     Strategy,
     admin,
 )
-from tests.supervision.actors import TEMPORARY, Broken, Deaf, Polite, Slow, Stage, settle
+from tests.supervision.actors import TEMPORARY, Broken, Deaf, Polite, Slow, Stage
 
 
 async def states(sup: Ref) -> dict[str, str]:
@@ -41,7 +42,7 @@ async def test_a_child_that_fails_to_start_by_hand_is_not_kept(stage: Stage) -> 
     stage.world.fail_next("a")
     assert isinstance(await admin.start_child(sup, stage.spec("a")), NotStarted)
     assert isinstance(await admin.start_child(sup, stage.spec("b", Broken)), NotStarted)
-    await settle(1.0)
+    await advance(1.0)
     assert await states(sup) == {}
 
 
@@ -50,7 +51,7 @@ async def test_a_restart_by_hand_that_fails_is_not_tried_again(stage: Stage) -> 
     await admin.terminate_child(sup, "a")
     stage.world.fail_next("a")
     assert isinstance(await admin.restart_child(sup, "a"), NotStarted)
-    await settle(1.0)
+    await advance(1.0)
     assert await states(sup) == {"a": "stopped"}
 
 
@@ -73,7 +74,7 @@ async def test_a_child_that_waits_for_its_restart(stage: Stage, strategy: Strate
     assert await admin.start_child(sup, stage.spec("a")) is Refusal.ALREADY_PRESENT
     assert (await admin.count_children(sup)).restarting == 1
     assert await admin.terminate_child(sup, "a") == Done()
-    await settle(1.0)
+    await advance(1.0)
     assert await states(sup) == {"a": "stopped"}, "its retry was cancelled"
 
 
@@ -82,7 +83,7 @@ async def test_a_supervisor_answers_while_a_child_starts(stage: Stage) -> None:
     sup = await stage.supervise("a")
     gate = stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     asked_s = trio.current_time()
     assert await states(sup) == {"a": "starting"}
     assert trio.current_time() == asked_s
@@ -95,7 +96,7 @@ async def test_terminating_a_child_that_hangs_in_its_start(stage: Stage) -> None
     sup = await stage.supervise("a", "b", strategy=Strategy.REST_FOR_ONE)
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.terminate_child(sup, "a") == Done()
     await settle()
     assert await states(sup) == {"a": "stopped", "b": "running"}
@@ -113,7 +114,7 @@ async def test_requests_wait_for_a_slow_stop_in_order(stage: Stage) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(terminate)
-        await settle(1.0)
+        await advance(1.0)
         assert await states(sup) == {"a": "stopping"}
         nursery.start_soon(restart)
     assert answers == [Done(), ChildStarted(stage.ref("a"))]
@@ -128,7 +129,7 @@ async def test_requests_still_waiting_are_refused_when_the_supervisor_ends(stage
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(terminate)
-        await settle(1.0)
+        await advance(1.0)
         sup.exit(Shutdown("enough"))
     assert answers == [Refusal.ENDING]
     assert await admin.restart_child(sup, "a") is Refusal.ENDING
@@ -136,11 +137,9 @@ async def test_requests_still_waiting_are_refused_when_the_supervisor_ends(stage
     sup.exit(KILL)
 
 
-async def test_an_unexpected_message_is_dropped(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unexpected_message_is_dropped(stage: Stage, logs: Logs) -> None:
     sup = await stage.supervise("a", stage.spec("b", Polite))
     sup.tell("what is this")
     await settle()
     assert sup.is_alive()
-    assert "dropped a message of type str" in caplog.text
+    logs.expect("dropped a message of type str")

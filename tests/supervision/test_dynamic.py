@@ -9,6 +9,7 @@ import trio
 
 from actors.runtime import KILL, NORMAL, SHUTDOWN, Actor, NameUp, Ref
 from actors.runtime.tracing import ChildRetired, Restarted, RestartScheduled
+from actors.testkit import Logs, Probe, advance, settle
 from supervision import (
     BRUTAL_KILL,
     AlreadyRunning,
@@ -23,31 +24,9 @@ from supervision import (
     Strategy,
     admin,
 )
-from tests.supervision.actors import (
-    TEMPORARY,
-    TRANSIENT,
-    Broken,
-    Deaf,
-    Polite,
-    Slow,
-    Stage,
-    Worker,
-    settle,
-)
+from tests.supervision.actors import TEMPORARY, TRANSIENT, Broken, Deaf, Polite, Slow, Stage, Worker
 
 DYN = "dyn"
-
-
-class Watcher(Actor):
-    """Hears of names."""
-
-    def __init__(self, heard: list[str]) -> None:
-        super().__init__()
-        self.heard = heard
-
-    def on_receive(self, message: Any) -> None:
-        if isinstance(message, NameUp):
-            self.heard.append(message.name)
 
 
 def dynamic(stage: Stage, actor: type[Actor] = Worker, **options: Any) -> ChildSpec:
@@ -86,7 +65,7 @@ async def test_a_crashed_child_comes_back_by_itself_and_soon(stage: Stage) -> No
     await settle()
     await stage.crash("x")
     assert spawner.ensure("x") is None, "not now"
-    await settle(0.011)
+    await advance(0.011)
     assert stage.ref("x").incarnation == 2
     assert [event.child for event in stage.seen(Restarted)] == ["x"]
 
@@ -99,7 +78,7 @@ async def test_a_passivated_child_is_forgotten_and_may_start_again(
     spawner.ensure("x")
     await settle()
     stage.ref("x").tell(reason)
-    await settle(1.0)
+    await advance(1.0)
     assert stage.system.whereis("x") is None
     assert await admin.which_children(sup) == []
     assert spawner.ensure("x") is not None
@@ -113,14 +92,14 @@ async def test_a_poisoned_child_is_retired_alone(stage: Stage) -> None:
     for _ in range(3):
         await settle()
         await stage.crash("x")
-        await settle(0.02)
+        await advance(0.02)
     assert [(e.child, e.retire_s) for e in stage.seen(ChildRetired)] == [("x", 30.0)]
     assert spawner.ensure("other") is other
     assert sup.is_alive()
     assert (await admin.count_children(sup)).retired == 1
-    await settle(29.0)
+    await advance(29.0)
     assert stage.system.whereis("x") is None
-    await settle(1.1)
+    await advance(1.1)
     assert stage.ref("x").is_alive(), "it failed, so it was not done"
     assert (await admin.count_children(sup)).retired == 0
 
@@ -131,7 +110,7 @@ async def test_windows_of_children_do_not_mix(stage: Stage) -> None:
         spawner.ensure(name)
         await settle()
         await stage.crash(name)
-    await settle(0.02)
+    await advance(0.02)
     assert stage.seen(ChildRetired) == []
     assert len(stage.seen(Restarted)) == 3
 
@@ -140,9 +119,9 @@ async def test_crashes_far_apart_do_not_retire(stage: Stage) -> None:
     spawner, _ = await start(stage, intensity=1, period_s=10.0)
     spawner.ensure("x")
     for _ in range(4):
-        await settle(10.1)
+        await advance(10.1)
         await stage.crash("x")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("x").incarnation == 5
 
 
@@ -150,25 +129,22 @@ async def test_a_long_window_is_not_forgotten_early(stage: Stage) -> None:
     spawner, _ = await start(stage, intensity=3, period_s=60.0)
     spawner.ensure("x")
     for _ in range(4):
-        await settle(7.0)
+        await advance(7.0)
         await stage.crash("x")
     assert len(stage.seen(ChildRetired)) == 1
 
 
 async def test_who_asked_for_a_retired_child_gets_it_when_it_may_start(stage: Stage) -> None:
     """A watcher asks once; nobody has to ask again."""
-    heard: list[str] = []
-    watcher = stage.system.spawn(Watcher, heard)
+    watcher = Probe(stage.system)
     spawner, _ = await start(stage, intensity=0, retire_s=10.0)
     spawner.ensure("x")
     await settle()
     await stage.crash("x")
     assert spawner.ensure("x") is None
-    stage.system.watch_name("x", watcher)
-    await settle(9.0)
-    assert heard == []
-    await settle(1.1)
-    assert heard == ["x"]
+    stage.system.watch_name("x", watcher.ref)
+    await watcher.expect_nothing(for_s=9.0)
+    await watcher.expect(NameUp, within_s=1.1, name="x")
 
 
 async def test_who_asked_before_the_retirement_gets_it_too(stage: Stage) -> None:
@@ -178,9 +154,9 @@ async def test_who_asked_before_the_retirement_gets_it_too(stage: Stage) -> None
     stage.world.fail_next("x")
     await stage.crash("x")
     assert spawner.ensure("x") is None, "it waits for its restart, which will fail"
-    await settle(1.0)
+    await advance(1.0)
     assert len(stage.seen(ChildRetired)) == 1
-    await settle(9.1)
+    await advance(9.1)
     assert stage.ref("x").is_alive()
 
 
@@ -192,26 +168,27 @@ async def test_there_are_never_more_than_max_children(stage: Stage) -> None:
     await settle()
     await stage.crash("x")
     assert spawner.ensure("z") is None, "a restart keeps its place"
-    await settle(0.02)
+    await advance(0.02)
     stage.ref("y").tell(NORMAL)
     await settle()
     assert stage.ref("z").is_alive(), "it waited for a place"
 
 
-async def test_a_child_that_cannot_be_made_harms_nobody(stage: Stage) -> None:
+async def test_a_child_that_cannot_be_made_harms_nobody(stage: Stage, logs: Logs) -> None:
     spawner, sup = await start(stage, Broken, intensity=3, retire_s=10.0)
     assert spawner.ensure("x") is None
-    await settle(1.0)
+    await advance(1.0)
     assert sup.is_alive()
     assert len(stage.seen(ChildRetired)) == 1
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0, 0, 1)
+    logs.expect("could not make x", times=4)
 
 
 async def test_a_start_that_fails_is_tried_again(stage: Stage) -> None:
     spawner, _ = await start(stage)
     stage.world.fail_next("x", 2)
     spawner.ensure("x")
-    await settle(0.03)
+    await advance(0.03)
     assert stage.ref("x").incarnation == 3
     assert len(stage.seen(RestartScheduled)) == 2
 
@@ -220,9 +197,9 @@ async def test_a_start_that_hangs_is_ended(stage: Stage) -> None:
     spawner, _ = await start(stage, start_s=5.0)
     stage.world.hold_next("x")
     spawner.ensure("x")
-    await settle(4.9)
+    await advance(4.9)
     assert stage.ref("x").incarnation == 1
-    await settle(1.2)
+    await advance(1.2)
     assert stage.ref("x").incarnation == 2
 
 
@@ -230,7 +207,7 @@ async def test_a_start_that_ignores_is_forgotten(stage: Stage) -> None:
     spawner, sup = await start(stage)
     stage.world.ignore_next("x")
     spawner.ensure("x")
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.which_children(sup) == []
 
 
@@ -272,7 +249,7 @@ async def test_a_killed_dynamic_supervisor_takes_its_children_along(
     children = [spawner.ensure(f"x{index}") for index in range(10)]
     await settle()
     sup.exit(KILL)
-    await settle(0.02)
+    await advance(0.02)
     assert not any(child is not None and child.is_alive() for child in children)
     assert stage.ref(DYN).incarnation == 2
 
@@ -283,7 +260,7 @@ async def test_what_was_asked_for_while_the_supervisor_was_down_is_started(stage
     await settle()
     sup.exit(KILL)
     assert spawner.ensure("x") is None
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("x").is_alive()
 
 
@@ -293,9 +270,9 @@ async def test_what_was_asked_for_while_the_supervisor_stopped_is_started(stage:
     spawner.ensure("x")
     await settle()
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     assert spawner.ensure("y") is None
-    await settle(2.1)
+    await advance(2.1)
     assert stage.ref("y").is_alive()
     assert stage.system.whereis("x") is None, "nobody asked for it since"
 
@@ -305,9 +282,9 @@ async def test_a_stuck_child_of_a_dead_supervisor_does_not_keep_its_name(stage: 
     stuck = spawner.ensure("x")
     await settle()
     sup.exit(KILL)
-    await settle(1.0)
+    await advance(1.0)
     assert spawner.ensure("x") is stuck
-    await settle(6.0)
+    await advance(6.0)
     assert spawner.ensure("x") is not stuck
 
 
@@ -324,7 +301,7 @@ async def test_a_life_of_a_dynamic_child_by_hand(stage: Stage) -> None:
     await stage.crash("x")
     assert await admin.restart_child(sup, "x") is Refusal.RESTARTING
     assert await admin.start_child(sup, spec) is Refusal.ALREADY_PRESENT
-    await settle(0.02)
+    await advance(0.02)
     await stage.crash("x")
     assert [str(info.state) for info in await admin.which_children(sup)] == ["retired"]
     assert await admin.restart_child(sup, "x") == ChildStarted(stage.ref("x")), "pardoned"
@@ -342,7 +319,7 @@ async def test_a_dynamic_child_that_fails_to_start_by_hand_is_not_kept(stage: St
     stage.world.fail_next("x")
     assert isinstance(await admin.start_child(sup, stage.spec("x")), NotStarted)
     assert isinstance(await admin.start_child(sup, stage.spec("y", Broken)), NotStarted)
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.which_children(sup) == []
 
 
@@ -352,7 +329,7 @@ async def test_terminating_a_child_that_waits_cancels_its_restart(stage: Stage) 
     await settle()
     await stage.crash("x")
     assert await admin.terminate_child(sup, "x") == Done()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.system.whereis("x") is None
 
 
@@ -365,6 +342,6 @@ async def test_thousands_of_children_come_and_go(stage: Stage) -> None:
     assert (await admin.count_children(sup)).active == 3_000
     for name in names:
         stage.ref(name).tell("crash" if name.endswith("7") else NORMAL)
-    await settle(0.02)
+    await advance(0.02)
     counts = await admin.count_children(sup)
     assert (counts.active, counts.restarting) == (300, 0)

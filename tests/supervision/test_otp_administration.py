@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from actors.runtime import NOPROC, NORMAL, SHUTDOWN, CallError, Custom, Ref
+from actors.testkit import Logs, advance, settle
 from supervision import (
     AlreadyRunning,
     BadSpec,
@@ -23,16 +24,7 @@ from supervision import (
     Supervisor,
     admin,
 )
-from tests.supervision.actors import (
-    TEMPORARY,
-    TRANSIENT,
-    Deaf,
-    Stage,
-    Telling,
-    Worker,
-    ids,
-    settle,
-)
+from tests.supervision.actors import TEMPORARY, TRANSIENT, Deaf, Stage, Telling, Worker, ids
 from tests.supervision.test_dynamic import start
 
 ById = Callable[[Ref, str], Awaitable[Any]]
@@ -105,7 +97,7 @@ async def test_what_a_child_says_at_its_start_reaches_whoever_asked(stage: Stage
     await admin.terminate_child(sup, "a")
     assert await admin.restart_child(sup, "a") == ChildStarted(stage.ref("a"), "a 2")
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("a").incarnation == 3
     await admin.terminate_child(sup, "a")
     stage.world.ignore_next("a")
@@ -119,7 +111,7 @@ async def test_a_start_by_hand_is_progress_for_nobody_else(stage: Stage) -> None
     await admin.terminate_child(sup, "b")
     await admin.restart_child(sup, "b")
     await stage.crash("b")
-    await settle(0.02)
+    await advance(0.02)
     assert [(event.child, event.level) for event in stage.seen(ChildReady)] == [
         ("a", Level.INFO), ("b", Level.DEBUG), ("b", Level.DEBUG), ("b", Level.INFO),
     ]  # fmt: skip
@@ -149,7 +141,7 @@ async def test_the_id_of_a_temporary_child_is_free_again(
             stage.ref("a").tell("crash")
         case _:
             await admin.terminate_child(sup, "a")
-    await settle(0.02)
+    await advance(0.02)
     answer = await admin.start_child(sup, stage.spec("a", restart=restart))
     if restart is TEMPORARY:
         assert isinstance(answer, ChildStarted)
@@ -163,12 +155,12 @@ async def test_a_child_that_waits_for_its_restart_counts_but_is_not_active(stage
     stage.world.fail_next("a", 2)
     await stage.crash("a")
     assert await admin.count_children(sup) == Counts(2, 1, 0, 2, restarting=1)
-    await settle(0.1)
+    await advance(0.1)
     assert await admin.count_children(sup) == Counts(2, 2, 0, 2)
     stage.world.fail_next("a", 2)
     await stage.crash("a")
     assert await admin.terminate_child(sup, "a") == Done()
-    await settle(0.1)
+    await advance(0.1)
     assert await admin.count_children(sup) == Counts(2, 1, 0, 2)
 
 
@@ -191,9 +183,7 @@ async def test_a_supervisor_tells_where_its_spec_comes_from(stage: Stage) -> Non
 
 
 @pytest.mark.otp("law.L14")
-async def test_the_end_of_a_stranger_and_nonsense_change_nothing(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_end_of_a_stranger_and_nonsense_change_nothing(stage: Stage, logs: Logs) -> None:
     sup = await stage.supervise("a")
     stranger = stage.system.spawn(Worker, stage.world, "s")
     await settle()
@@ -202,7 +192,7 @@ async def test_the_end_of_a_stranger_and_nonsense_change_nothing(
     assert await sup.call("and this") is Refusal.UNKNOWN, "refused, not carried out"
     assert sup.is_alive()
     assert ids(sup) == ["a"]
-    assert caplog.text.count("dropped a message of type str") == 2
+    logs.expect("dropped a message of type str", times=2)
 
 
 @pytest.mark.otp("law.L14")
@@ -214,10 +204,11 @@ async def test_the_end_of_its_parent_ends_a_supervisor(stage: Stage) -> None:
     assert stage.system.whereis("leaf") is None
 
 
-async def test_a_dynamic_supervisor_refuses_nonsense(stage: Stage) -> None:
+async def test_a_dynamic_supervisor_refuses_nonsense(stage: Stage, logs: Logs) -> None:
     _, sup = await start(stage)
     assert await sup.call("what is this") is Refusal.UNKNOWN
     assert await sup.call(admin.UpdateSpec()) is Refusal.UNKNOWN
+    logs.expect("DynamicSupervisor dyn#1 dropped", times=2)
 
 
 # ---------------------------------------------------------------------- dynamic supervisors
@@ -254,7 +245,7 @@ async def test_the_ref_of_a_child_before_its_restart_is_gone(stage: Stage) -> No
     await admin.start_child(sup, stage.spec("x"))
     before = stage.ref("x")
     await stage.crash("x")
-    await settle(0.02)
+    await advance(0.02)
     assert await admin.terminate_child(sup, before) == Done()
     assert stage.ref("x").is_alive(), "its next incarnation is another one"
     assert await state(sup, before) == "not_found"
@@ -266,7 +257,7 @@ async def test_what_a_dynamic_child_says_reaches_whoever_asked(stage: Stage) -> 
     spec = stage.spec("x", Telling)
     assert await admin.start_child(sup, spec) == ChildStarted(stage.ref("x"), "x 1")
     await stage.crash("x")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("x").incarnation == 2
 
 
@@ -281,7 +272,7 @@ async def test_a_dynamic_child_that_waits_keeps_its_place(stage: Stage, kind: st
     assert await admin.count_children(sup) == Counts(1, 0, *both, restarting=1)
     assert await state(sup, "x") == "restarting"
     assert await admin.get_child_spec(sup, "x") == stage.spec("x", kind=kind, restart=TRANSIENT)
-    await settle(0.02)
+    await advance(0.02)
     assert await admin.count_children(sup) == Counts(1, 1, *both)
     await stage.crash("x")
     assert await admin.terminate_child(sup, "x") == Done()
@@ -289,12 +280,13 @@ async def test_a_dynamic_child_that_waits_keeps_its_place(stage: Stage, kind: st
 
 
 @pytest.mark.otp("supervisor_SUITE.significant_simple", "law.L16")
-async def test_a_dynamic_supervisor_takes_no_significant_child(stage: Stage) -> None:
+async def test_a_dynamic_supervisor_takes_no_significant_child(stage: Stage, logs: Logs) -> None:
     spawner, sup = await start(stage, significant=True)
     answer = await admin.start_child(sup, stage.spec("x", restart=TRANSIENT, significant=True))
     assert isinstance(answer, BadSpec)
     assert [problem.path for problem in answer.problems] == ["supervisor.x.significant"]
     assert spawner.ensure("y") is None, "its factory is no way around that"
+    logs.expect("could not make y")
 
 
 # ---------------------------------------------------------------------- restarts that hang
@@ -311,13 +303,7 @@ async def test_a_restart_that_fails_slowly_leaves_the_supervisor_responsive(
     stage: Stage, strategy: Strategy, victim: str
 ) -> None:
     sup = await stage.supervise("a", "b", strategy=strategy, intensity=8, period_s=30.0)
-    loses_s = 2.0
-
-    async def fail_slowly() -> None:
-        await trio.sleep(loses_s)
-        raise ValueError("told to fail")
-
-    stage.world.starts["b"] += [fail_slowly] * 20
+    stage.world.fail_next("b", 20, after_s=2.0)
     await stage.crash(victim)
     asked_s = trio.current_time()
     assert await state(sup, "b") == "restarting"
@@ -325,7 +311,7 @@ async def test_a_restart_that_fails_slowly_leaves_the_supervisor_responsive(
     assert await admin.delete_child(sup, "b") is Refusal.RESTARTING
     assert await admin.start_child(sup, stage.spec("b")) is Refusal.ALREADY_PRESENT
     assert trio.current_time() == asked_s
-    await settle(3.0)
+    await advance(3.0)
     assert await state(sup, "b") == "starting", "the second attempt is under way"
     assert await admin.terminate_child(sup, "b") == Done()
     assert await state(sup, "b") == "stopped"
@@ -341,22 +327,17 @@ async def test_a_dynamic_restart_that_fails_slowly_harms_nobody(stage: Stage) ->
     _, sup = await start(stage, intensity=8, period_s=30.0)
     await admin.start_child(sup, stage.spec("x"))
     await admin.start_child(sup, stage.spec("y"))
-
-    async def fail_slowly() -> None:
-        await trio.sleep(2.0)
-        raise ValueError("told to fail")
-
-    stage.world.starts["x"] += [fail_slowly] * 20
+    stage.world.fail_next("x", 20, after_s=2.0)
     await stage.crash("x")
     assert await admin.restart_child(sup, "x") is Refusal.RESTARTING
     assert await admin.delete_child(sup, "x") is Refusal.RESTARTING
-    await settle(3.0)
+    await advance(3.0)
     assert await state(sup, "y") == "running"
     assert await admin.terminate_child(sup, "x") == Done()
     assert await state(sup, "x") == "not_found"
-    stage.world.starts["y"] += [fail_slowly] * 20
+    stage.world.fail_next("y", 20, after_s=2.0)
     await stage.crash("y")
-    await settle(1.0)
+    await advance(1.0)
     assert await state(sup, "y") == "starting"
     asked_s = trio.current_time()
     await stage.system.stop(sup)

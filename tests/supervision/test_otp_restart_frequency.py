@@ -6,8 +6,9 @@ import pytest
 
 from actors.runtime import NORMAL, SHUTDOWN, Custom, ExitReason, Shutdown
 from actors.runtime.tracing import ChildRetired, Escalated, RestartScheduled
+from actors.testkit import advance, settle
 from supervision import Counts, Restart, StartAttemptFailed, Strategy, admin
-from tests.supervision.actors import TRANSIENT, Stage, ids, settle
+from tests.supervision.actors import TRANSIENT, Stage, ids
 from tests.supervision.test_dynamic import start
 
 ONE, ALL, REST = Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
@@ -29,7 +30,7 @@ async def test_the_third_crash_of_two_allowed_ends_the_supervisor(
     sup = await stage.supervise("a", "b", "c", strategy=strategy, intensity=2, period_s=10.0)
     for _ in range(2):
         await stage.crash("b")
-        await settle(0.02)
+        await advance(0.02)
     assert lives(stage, "a", "b", "c") == after
     await stage.crash("b")
     assert await sup.wait_exit() == SHUTDOWN
@@ -59,7 +60,7 @@ async def test_one_for_all_begins_again_when_the_second_fails(stage: Stage) -> N
     stage.world.take()
     stage.world.refuse_next("b", Custom("not yet"))
     await stage.crash("b")
-    await settle(0.05)
+    await advance(0.05)
     assert stage.world.take() == [
         "-b ValueError", "-a shutdown", "+a", "-b not yet", "-a shutdown", "+a", "+b",
     ]  # fmt: skip
@@ -71,7 +72,7 @@ async def test_rest_for_one_goes_on_where_it_failed(stage: Stage) -> None:
     stage.world.take()
     stage.world.refuse_next("b", Custom("not yet"))
     await stage.crash("a")
-    await settle(0.05)
+    await advance(0.05)
     assert stage.world.take() == ["-a ValueError", "-b shutdown", "+a", "-b not yet", "+b"]
 
 
@@ -83,7 +84,7 @@ async def test_a_dynamic_child_whose_restarts_fail_is_retired_alone(stage: Stage
     await settle()
     stage.world.fail_next("x", 100)
     await stage.crash("x")
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.log.count("-x ValueError") == 5
     assert [event.child for event in stage.seen(ChildRetired)] == ["x"]
     assert sup.is_alive()
@@ -98,7 +99,7 @@ INTENDED = [NORMAL, SHUTDOWN, Shutdown("done")]
 async def end(stage: Stage, reason: ExitReason | None) -> None:
     """End child `a` for this reason; None: it crashes."""
     stage.ref("a").tell("crash" if reason is None else reason)
-    await settle(0.02)
+    await advance(0.02)
 
 
 @pytest.mark.otp(

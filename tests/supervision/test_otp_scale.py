@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.runtime import KILL, Ref, open_system
+from actors.testkit import run_virtual, settle
 from supervision import BRUTAL_KILL, Strategy, admin
-from tests.supervision.actors import TEMPORARY, Stage, World, settle
+from tests.supervision.actors import TEMPORARY, Stage, World
 from tests.supervision.test_dynamic import start
 
 FEW, MANY = 20, 200
@@ -106,10 +106,7 @@ async def calls(scene: Scene, children: int) -> int:
 
 
 def ratio(scene: Scene) -> float:
-    few, many = (
-        trio.run(calls, scene, children, clock=MockClock(autojump_threshold=0))
-        for children in (FEW, MANY)
-    )
+    few, many = (run_virtual(calls, scene, children) for children in (FEW, MANY))
     return many / few
 
 

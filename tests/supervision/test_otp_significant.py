@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from actors.runtime import KILL, NORMAL, SHUTDOWN, Ref
+from actors.testkit import advance
 from supervision import AutoShutdown, BadSpec, Done, Restart, Strategy, SupervisorSpec, admin
-from tests.supervision.actors import TEMPORARY, TRANSIENT, Polite, Stage, settle
+from tests.supervision.actors import TEMPORARY, TRANSIENT, Polite, Stage
 
 NEVER, ANY, EVERY = (
     AutoShutdown.NEVER, AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT,
@@ -28,7 +29,7 @@ async def end(stage: Stage, sup: Ref, name: str, how: str) -> None:
             stage.ref(name).tell("crash")
         case _:
             stage.ref(name).tell(NORMAL)
-    await settle(0.02)
+    await advance(0.02)
 
 
 def significant(stage: Stage, name: str, restart: Restart) -> Any:

@@ -9,15 +9,14 @@ import trio
 
 from actors.runtime import (
     SHUTDOWN,
-    Actor,
     Custom,
-    Exit,
     Ignore,
     Ref,
     Shutdown,
     StartFailed,
 )
 from actors.runtime.exits import Crash
+from actors.testkit import Probe, advance, settle
 from supervision import (
     BadSpec,
     ChildSpec,
@@ -32,35 +31,20 @@ from supervision import (
     SupervisorSpec,
     admin,
 )
-from tests.supervision.actors import TEMPORARY, Stage, Worker, ids, settle
+from tests.supervision.actors import TEMPORARY, Stage, Worker, ids
 from tests.supervision.test_dynamic import start
 
 
-class Starter(Actor):
-    """Starts a linked supervisor from its own handler, and keeps whatever arrives."""
-
-    trap_exit = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.got: list[Any] = []
-
-    async def on_receive(self, message: Any) -> Any:
-        if not callable(message):
-            self.got.append(message)
-            return None
-        try:
-            return await self.system.start(Supervisor, message, link_to=self.ref)
-        except StartFailed as failed:
-            return failed.reason
-
-
 async def start_linked(stage: Stage, init: Any) -> tuple[Any, list[Any]]:
-    """What a linked caller gets of a start, and what is left in its mailbox afterwards."""
-    ref = stage.system.spawn(Starter)
-    answer = await ref.call(init)
+    """What a start linked to somebody answers, and what is left in his mailbox afterwards."""
+    caller = Probe(stage.system)
+    answer: Any
+    try:
+        answer = await stage.system.start(Supervisor, init, link_to=caller.ref)
+    except StartFailed as failed:
+        answer = failed.reason
     await settle()
-    return answer, ref._actor.got
+    return answer, caller.messages
 
 
 def fails() -> SupervisorSpec:
@@ -87,13 +71,12 @@ async def test_a_supervisor_that_is_not_needed_leaves_no_trace(stage: Stage) -> 
 async def test_a_start_that_takes_too_long_leaves_nothing_behind(stage: Stage) -> None:
     """Neither the children already started nor a message for the linked caller."""
     stage.world.hold_next("b")
-    ref = stage.system.spawn(Starter)
+    caller = Probe(stage.system)
     spec = SupervisorSpec(children=(stage.spec("a"), stage.spec("b")))
     with pytest.raises(StartFailed, match="timeout"):
-        await stage.system.start(Supervisor, spec, link_to=ref, timeout_s=2.0)
-    await settle(1.0)
-    assert list(stage.system.actors()) == [ref]
-    assert ref._actor.got == []
+        await stage.system.start(Supervisor, spec, link_to=caller.ref, timeout_s=2.0)
+    await caller.expect_nothing(for_s=1.0)
+    assert list(stage.system.actors()) == [caller.ref]
 
 
 @pytest.mark.otp("supervisor_SUITE.sup_start_error_return")
@@ -121,7 +104,7 @@ async def test_an_init_is_asked_at_each_start(stage: Stage) -> None:
     children.append(stage.spec("b"))
     assert ids(stage.ref("inner")) == ["a"]
     stage.ref("inner").exit(Custom("again"))
-    await settle(1.0)
+    await advance(1.0)
     assert ids(stage.ref("inner")) == ["a", "b"]
 
 
@@ -165,7 +148,7 @@ async def test_a_dynamic_child_that_ignores_is_not_stored(stage: Stage, restart:
     _, sup = await start(stage)
     stage.world.ignore_next("x")
     assert await admin.start_child(sup, stage.spec("x", restart=restart)) == ChildStarted(None)
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0)
     sup.exit(SHUTDOWN, stage.ref("sup"))
     assert await sup.wait_exit() == SHUTDOWN
@@ -177,7 +160,7 @@ async def test_a_dynamic_child_that_ignores_its_restart_is_dropped(stage: Stage)
     await admin.start_child(sup, stage.spec("x", restart=Restart.PERMANENT))
     stage.world.ignore_next("x")
     await stage.crash("x")
-    await settle(10.0)
+    await advance(10.0)
     assert stage.system.whereis("x") is None
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0)
 
@@ -206,7 +189,7 @@ async def test_a_restart_by_hand_that_fails_keeps_the_spec_and_is_left_at_that(
     await admin.terminate_child(sup, "a")
     stage.world.refuse_next("a", Custom("not today"))
     assert await admin.restart_child(sup, "a") == NotStarted(Custom("not today"))
-    await settle(60.0)
+    await advance(60.0)
     assert await admin.count_children(sup) == Counts(1, 0, 0, 1)
     assert stage.world.log.count("+a") == 1
 
@@ -216,7 +199,7 @@ async def test_a_dynamic_child_that_gives_a_reason_is_not_kept(stage: Stage) -> 
     _, sup = await start(stage)
     stage.world.refuse_next("x", Custom("odd"))
     assert await admin.start_child(sup, stage.spec("x")) == NotStarted(Custom("odd"))
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0)
 
 
@@ -315,7 +298,7 @@ async def test_a_slow_start_by_hand_keeps_the_supervisor_responsive(stage: Stage
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        await settle(1.0)
+        await advance(1.0)
         assert (await admin.count_children(sup)).active == 2
         assert answers == [], "it answers when the child is ready"
         gate.set()
@@ -323,8 +306,8 @@ async def test_a_slow_start_by_hand_keeps_the_supervisor_responsive(stage: Stage
 
 
 async def test_a_linked_start_that_succeeds_stays_linked(stage: Stage) -> None:
-    ref = stage.system.spawn(Starter)
-    sup = await ref.call(SupervisorSpec)
+    caller = Probe(stage.system)
+    sup = await stage.system.start(Supervisor, SupervisorSpec(), link_to=caller.ref)
+    assert sup is not None
     sup.exit(SHUTDOWN)
-    await settle()
-    assert ref._actor.got == [Exit(sup, SHUTDOWN)]
+    await caller.expect_exit(sup, SHUTDOWN)

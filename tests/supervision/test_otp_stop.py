@@ -11,6 +11,7 @@ import trio
 from actors.runtime import KILLED, NORMAL, SHUTDOWN, Custom, ExitReason, Shutdown
 from actors.runtime.exits import Crash
 from actors.runtime.tracing import Exited
+from actors.testkit import advance, settle
 from supervision import (
     BRUTAL_KILL,
     ChildSpec,
@@ -31,7 +32,6 @@ from tests.supervision.actors import (
     Stage,
     Willful,
     Worker,
-    settle,
 )
 from tests.supervision.test_dynamic import start
 
@@ -112,7 +112,7 @@ async def test_whoever_ends_while_the_supervisor_stops_keeps_its_reason(
 ) -> None:
     sup = await stage.supervise(stage.spec("a", restart=restart), stage.spec("b", Slow))
     sup.exit(SHUTDOWN)
-    await settle(1.0)
+    await advance(1.0)
     stage.ref("a").tell(reason)
     assert await sup.wait_exit() == SHUTDOWN
     assert reasons(stage)["a"] == reason
@@ -197,7 +197,7 @@ async def test_children_start_in_order_and_stop_in_reverse_in_part_and_in_full(
     sup = await stage.supervise("a", "b", "c", "d", strategy=Strategy.REST_FOR_ONE)
     assert stage.world.take() == ["+a", "+b", "+c", "+d"]
     await stage.crash("c")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.world.take() == ["-c ValueError", "-d shutdown", "+c", "+d"]
     sup.exit(SHUTDOWN)
     await sup.wait_exit()
@@ -211,5 +211,5 @@ async def test_what_is_asked_for_while_a_dynamic_supervisor_stops_is_shown(stage
     SpawnerHandle(stage.system, "dyn").ensure("x")
     await settle()
     sup.exit(SHUTDOWN, stage.ref("sup"))
-    await settle(1.0)
+    await advance(1.0)
     assert [str(info.state) for info in await admin.which_children(sup)] == ["stopping"]

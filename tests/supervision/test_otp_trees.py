@@ -11,6 +11,7 @@ import pytest
 
 from actors.runtime import KILL, Actor, Custom, Shutdown
 from actors.runtime.tracing import Escalated, Exited, RestartScheduled, Started
+from actors.testkit import advance, settle
 from supervision import (
     ChildReady,
     ChildSpec,
@@ -26,7 +27,7 @@ from supervision import (
     report_of,
 )
 from supervision.events import StartAttemptFailed
-from tests.supervision.actors import TEMPORARY, TRANSIENT, Stage, ids, settle
+from tests.supervision.actors import TEMPORARY, TRANSIENT, Stage, ids
 from tests.supervision.test_dynamic import start
 
 ALL, REST = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
@@ -42,7 +43,7 @@ async def test_a_tree_of_three_levels_comes_back_as_it_was_described(stage: Stag
     await admin.terminate_child(stage.ref("middle"), "right")
     assert ids(stage.ref("left")) == ["l1", "extra"]
     await stage.crash("m1")
-    await settle(0.05)
+    await advance(0.05)
     assert ids(stage.ref("left")) == ["l1"], "what was added by hand is gone"
     assert stage.ref("l1").is_alive()
     assert stage.ref("r1").is_alive(), "terminated by hand, it returned with its group"
@@ -56,7 +57,7 @@ async def test_whoever_is_killed_comes_back_under_its_name(stage: Stage, victim:
     await stage.supervise(inner)
     before = stage.ref(victim)
     before.exit(KILL)
-    await settle(0.05)
+    await advance(0.05)
     assert stage.ref(victim) is not before
     assert stage.ref("inner").is_alive()
     assert await stage.ref("worker").call("hello") == "hello"
@@ -76,7 +77,7 @@ async def test_two_thousand_dynamic_children_are_counted(stage: Stage, kind: str
         assert await admin.count_children(sup) == Counts(2_000, 2_000, *both)
     for name in names:
         stage.ref(name).exit(KILL)
-    await settle(0.02)
+    await advance(0.02)
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.runtime import SHUTDOWN, Actor, Ignore, Ref
 from actors.runtime.tracing import RestartScheduled
+from actors.testkit import Logs, advance, settle
 from supervision import (
     Backoff,
     BadSpec,
@@ -26,7 +27,7 @@ from supervision import (
     admin,
 )
 from supervision.upgrade import upgraded
-from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Slow, Stage, Worker, ids, settle
+from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Slow, Stage, Worker, ids
 from tests.supervision.test_dynamic import start
 
 ONE, ALL, REST = Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
@@ -73,7 +74,7 @@ async def test_limits_and_specs_are_replaced_while_children_run(stage: Stage) ->
     assert isinstance(await admin.restart_child(sup, "c"), ChildStarted)
     for _ in range(3):
         await stage.crash("b")
-        await settle(0.05)
+        await advance(0.05)
     lives = [stage.ref(name).incarnation for name in "cba"]
     assert lives == [1, 4, 4], "by the new strategy, order and intensity"
 
@@ -128,7 +129,7 @@ async def test_a_fixed_spec_asked_for_again_is_the_same(stage: Stage) -> None:
 async def test_a_supervisor_about_to_end_is_not_changed(stage: Stage) -> None:
     sup = await stage.supervise(stage.spec("a", Slow))
     sup.exit(SHUTDOWN)
-    await settle(1.0)
+    await advance(1.0)
     assert await admin.update_spec(sup, SupervisorSpec()) is Refusal.ENDING
 
 
@@ -140,11 +141,11 @@ async def test_those_that_wait_for_their_restart_go_on_waiting(
     stage.world.take()
     await stage.crash("a")
     await admin.update_spec(stage.ref("sup"), SupervisorSpec(after))
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("a").incarnation == 2
     assert stage.ref("b").incarnation == (2 if before is REST else 1)
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert (stage.world.log[-1] == "+b") == (after is ALL)
 
 
@@ -155,11 +156,11 @@ async def test_those_that_waited_are_in_order_with_the_others_afterwards(stage: 
     await stage.crash("a")
     assert await admin.update_spec(sup, SupervisorSpec(ALL, 9)) == Done()
     gate = stage.world.hold_next("a")
-    await settle(1.5)
+    await advance(1.5)
     await stage.crash("b")
     assert [event.child for event in stage.seen(RestartScheduled)] == ["a"]
     gate.set()
-    await settle(0.05)
+    await advance(0.05)
     assert [event.child for event in stage.seen(RestartScheduled)] == ["a", "b"]
     assert [stage.ref(name).incarnation for name in "ab"] == [3, 2]
 
@@ -169,7 +170,7 @@ async def test_a_change_of_order_waits_until_nothing_is_under_way(stage: Stage) 
     sup = await stage.supervise("a", "b", intensity=9)
     gate = stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     answers: list[Any] = []
 
     async def update() -> None:
@@ -177,14 +178,14 @@ async def test_a_change_of_order_waits_until_nothing_is_under_way(stage: Stage) 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(update)
-        await settle(1.0)
+        await advance(1.0)
         assert answers == []
         assert (await details(sup))["strategy"] == "one_for_one"
         gate.set()
     assert answers == [Done()]
     assert stage.ref("b").incarnation == 1
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("b").incarnation == 2
 
 
@@ -222,7 +223,7 @@ async def test_new_dynamic_children_come_from_the_new_factory(stage: Stage, is_m
     assert spawner.ensure("z") is None, "two are enough now"
     await settle()
     await stage.crash("x")
-    await settle(10.0)
+    await advance(10.0)
     await stage.crash("x")
     assert (await admin.count_children(sup)).retired == 1, "by the new window"
 
@@ -243,16 +244,17 @@ async def test_a_window_made_smaller_counts_what_has_been(stage: Stage) -> None:
     spawner, sup = await start(stage, intensity=5, period_s=60.0)
     spawner.ensure("x")
     for _ in range(3):
-        await settle(2.0)
+        await advance(2.0)
         await stage.crash("x")
-    await settle(1.0)
+    await advance(1.0)
     await admin.update_dynamic(sup, UpdateDynamic(intensity=3))
     await stage.crash("x")
     assert (await admin.count_children(sup)).retired == 1
 
 
-async def test_a_fixed_supervisor_is_no_dynamic_one(stage: Stage) -> None:
+async def test_a_fixed_supervisor_is_no_dynamic_one(stage: Stage, logs: Logs) -> None:
     sup = await stage.supervise(stage.spec("a", backoff=SOON))
     assert await admin.update_dynamic(sup, UpdateDynamic()) is Refusal.UNKNOWN
+    logs.expect("dropped a message of type UpdateDynamic")
     stage.world.fail_next("b")
     assert isinstance(await admin.start_child(sup, stage.spec("b")), NotStarted)

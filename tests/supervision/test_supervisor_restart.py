@@ -9,6 +9,7 @@ import trio
 
 from actors.runtime import KILL, NORMAL, SHUTDOWN, Custom, ExitReason, Ref, Shutdown
 from actors.runtime.tracing import Escalated, Event, Restarted, RestartScheduled, Started
+from actors.testkit import advance, settle
 from supervision import AutoShutdown, Backoff, ChildSpec, StartAttemptFailed, Strategy
 from supervision.admin import ChildStarted, Done, RestartChild, TerminateChild
 from tests.supervision.actors import (
@@ -21,7 +22,6 @@ from tests.supervision.actors import (
     Worker,
     World,
     ids,
-    settle,
 )
 
 ALL, REST = Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE
@@ -34,7 +34,7 @@ async def test_one_for_one_restarts_only_the_crashed(stage: Stage) -> None:
     stage.world.take()
     await stage.crash("b")
     assert stage.world.take() == ["-b ValueError"]
-    await settle(0.011)
+    await advance(0.011)
     assert stage.world.take() == ["+b"]
     assert stage.ref("b").incarnation == 2
 
@@ -45,7 +45,7 @@ async def test_the_first_restart_is_fast(stage: Stage) -> None:
     crashed_s = trio.current_time()
     stage.ref("a").tell("crash")
     while not stage.seen(Restarted):
-        await settle(0.001)
+        await advance(0.001)
     assert trio.current_time() - crashed_s < 0.012
 
 
@@ -54,7 +54,7 @@ async def test_one_for_all_restarts_everybody_in_order(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", strategy=ALL)
     stage.world.take()
     await stage.crash("b")
-    await settle(0.011)
+    await advance(0.011)
     assert stage.world.take() == [
         "-b ValueError", "-c shutdown", "-a shutdown", "+a", "+b", "+c",
     ]  # fmt: skip
@@ -65,7 +65,7 @@ async def test_rest_for_one_restarts_those_after_the_crashed(stage: Stage) -> No
     await stage.supervise("a", "b", "c", "d", strategy=REST)
     stage.world.take()
     await stage.crash("b")
-    await settle(0.011)
+    await advance(0.011)
     assert stage.world.take() == [
         "-b ValueError", "-d shutdown", "-c shutdown", "+b", "+c", "+d",
     ]  # fmt: skip
@@ -76,9 +76,9 @@ async def test_a_group_waits_for_the_last_of_it_to_stop(stage: Stage) -> None:
     await stage.supervise(stage.spec("a", Slow), "b", strategy=ALL)
     stage.world.take()
     await stage.crash("b")
-    await settle(2.9)
+    await advance(2.9)
     assert stage.world.take() == ["-b ValueError"]
-    await settle(0.2)
+    await advance(0.2)
     assert stage.world.take() == ["bye a", "-a shutdown", "+a", "+b"]
 
 
@@ -177,7 +177,7 @@ async def test_a_transient_child_comes_back_unless_it_ended_as_intended(
 ) -> None:
     sup = await stage.supervise(stage.spec("a", restart=TRANSIENT))
     stage.ref("a").tell(reason)
-    await settle(0.02)
+    await advance(0.02)
     assert (stage.system.whereis("a") is not None) == (reason == Custom("odd"))
     assert ids(sup) == ["a"], "its spec stays"
 
@@ -187,7 +187,7 @@ async def test_a_transient_child_comes_back_unless_it_ended_as_intended(
 async def test_a_temporary_bystander_does_not_come_back(stage: Stage, strategy: Strategy) -> None:
     sup = await stage.supervise("a", stage.spec("b", restart=TEMPORARY), strategy=strategy)
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("a").incarnation == 2
     assert ids(sup) == ["a"]
 
@@ -196,9 +196,9 @@ async def test_a_bystander_that_ends_while_the_group_stops_comes_back_once(stage
     await stage.supervise("a", stage.spec("b", Slow), "c", strategy=ALL)
     stage.world.take()
     await stage.crash("c")
-    await settle(1.0)
+    await advance(1.0)
     await stage.crash("a")
-    await settle(3.0)
+    await advance(3.0)
     assert stage.world.take() == [
         "-c ValueError", "-a ValueError", "bye b", "-b shutdown", "+a", "+b", "+c",
     ]  # fmt: skip
@@ -213,7 +213,7 @@ async def test_a_full_window_ends_the_supervisor(stage: Stage) -> None:
     sup = await stage.supervise("a", "b", intensity=2)
     for _ in range(2):
         await stage.crash("b")
-        await settle(0.02)
+        await advance(0.02)
     stage.world.take()
     await stage.crash("b")
     assert await sup.wait_exit() == SHUTDOWN
@@ -226,7 +226,7 @@ async def test_crashes_far_apart_do_not_fill_the_window(stage: Stage) -> None:
     await stage.supervise("a", intensity=1, period_s=1.0)
     for _ in range(5):
         await stage.crash("a")
-        await settle(1.1)
+        await advance(1.1)
     assert stage.ref("a").incarnation == 6
 
 
@@ -242,7 +242,7 @@ async def test_a_group_restart_costs_one(stage: Stage) -> None:
     await stage.supervise("a", "b", "c", strategy=ALL, intensity=2)
     for _ in range(2):
         await stage.crash("c")
-        await settle(0.02)
+        await advance(0.02)
     assert stage.ref("a").incarnation == 3, "each life under a name counts"
     assert stage.ref("c").is_alive()
 
@@ -255,7 +255,7 @@ async def test_escalation_climbs_two_levels(stage: Stage) -> None:
     sup = await stage.supervise("other", inner, intensity=1)
     while sup.is_alive():
         await stage.crash("leaf")
-        await settle(0.03)
+        await advance(0.03)
     assert stage.world.log.count("+leaf") == 4
     assert [event.name for event in stage.seen(Escalated)] == ["inner", "inner", "sup"]
     assert sup.exit_reason == SHUTDOWN
@@ -267,7 +267,7 @@ async def test_a_transient_supervisor_that_gave_up_stays_down(stage: Stage) -> N
     """Its reason is `SHUTDOWN`, which a transient child may end with: a classic surprise."""
     await stage.supervise(stage.nest("inner", stage.spec("leaf"), intensity=0, restart=TRANSIENT))
     await stage.crash("leaf")
-    await settle(1.0)
+    await advance(1.0)
     assert stage.system.whereis("inner") is None
     assert stage.ref("sup").is_alive()
 
@@ -275,7 +275,7 @@ async def test_a_transient_supervisor_that_gave_up_stays_down(stage: Stage) -> N
 async def test_a_killed_supervisor_is_restarted_with_its_children(stage: Stage) -> None:
     await stage.supervise("a", stage.nest("inner", stage.spec("x"), stage.spec("y")))
     stage.ref("inner").exit(KILL)
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("x").incarnation == 2
     assert stage.ref("y").incarnation == 2
     assert stage.ref("a").incarnation == 1
@@ -287,9 +287,9 @@ async def test_a_supervisor_waits_for_what_its_predecessor_left_behind(stage: St
     await stage.supervise(stage.nest("inner", deep, stage.spec("y", Slow)), intensity=1)
     first = stage.ref("x")
     stage.ref("inner").exit(KILL)
-    await settle(2.0)
+    await advance(2.0)
     assert stage.ref("x") is first
-    await settle(5.0)
+    await advance(5.0)
     assert stage.ref("x") is not first
     assert stage.ref("y").is_alive()
     assert not stage.seen(Escalated)
@@ -305,7 +305,7 @@ async def test_a_start_that_fails_is_tried_again_later_and_longer(stage: Stage) 
     stage.world.fail_next("a", 4)
     await stage.crash("a")
     crashed_s = trio.current_time()
-    await settle(20.0)
+    await advance(20.0)
     assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0, 4.0, 4.0, 4.0]
     assert len(stage.seen(StartAttemptFailed)) == 4
     assert stage.seen(Restarted)[0].at_s - crashed_s == pytest.approx(15.0, abs=0.1)
@@ -315,9 +315,9 @@ async def test_a_child_that_recovered_starts_over_with_short_delays(stage: Stage
     backoff = Backoff(min_s=1.0, max_s=8.0, jitter=0.0)
     await stage.supervise(stage.spec("a", backoff=backoff), intensity=10, period_s=60.0)
     for up_s in (0.0, 1.0, 9.0):
-        await settle(up_s)
+        await advance(up_s)
         await stage.crash("a")
-        await settle(stage.seen(RestartScheduled)[-1].delay_s)
+        await advance(stage.seen(RestartScheduled)[-1].delay_s)
     assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0, 1.0]
 
 
@@ -337,7 +337,7 @@ async def test_one_for_all_starts_everybody_again_when_one_fails(stage: Stage) -
     stage.world.take()
     stage.world.fail_next("b")
     await stage.crash("a")
-    await settle(0.03)
+    await advance(0.03)
     assert stage.world.take() == [
         "-a ValueError", "-c shutdown", "-b shutdown", "+a", "-b ValueError",
         "-a shutdown", "+a", "+b", "+c",
@@ -350,7 +350,7 @@ async def test_rest_for_one_resumes_at_the_one_that_failed(stage: Stage) -> None
     stage.world.take()
     stage.world.fail_next("b")
     await stage.crash("a")
-    await settle(0.03)
+    await advance(0.03)
     assert stage.world.take() == [
         "-a ValueError", "-c shutdown", "-b shutdown", "+a", "-b ValueError", "+b", "+c",
     ]  # fmt: skip
@@ -360,9 +360,9 @@ async def test_a_slow_start_delays_nobody_under_one_for_one(stage: Stage) -> Non
     await stage.supervise("a", "b")
     gate = stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     await stage.crash("b")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("b").incarnation == 2
     gate.set()
     await settle()
@@ -375,10 +375,10 @@ async def test_a_crash_while_others_start_is_not_lost(stage: Stage) -> None:
         nursery.start_soon(stage.supervise, "a", "b")
         await settle()
         await stage.crash("a")
-        await settle(1.0)
+        await advance(1.0)
         assert stage.system.whereis("a") is None, "first the start, then the restarts"
         gate.set()
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("a").incarnation == 2
 
 
@@ -387,9 +387,9 @@ async def test_a_supervisor_can_be_shut_down_while_it_waits_for_a_restart(stage:
     sup = await stage.supervise("a", "b", intensity=100)
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     sup.exit(SHUTDOWN)
-    await settle(0.1)
+    await advance(0.1)
     assert not sup.is_alive()
     assert list(stage.system.actors()) == []
 
@@ -398,9 +398,9 @@ async def test_a_restart_that_hangs_is_ended_and_tried_again(stage: Stage) -> No
     await stage.supervise(stage.spec("a", start_s=5.0))
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(4.9)
+    await advance(4.9)
     assert stage.ref("a").incarnation == 2
-    await settle(0.2)
+    await advance(0.2)
     assert stage.ref("a").incarnation == 3
 
 
@@ -411,9 +411,9 @@ async def test_a_later_plan_covers_an_earlier_one(stage: Stage) -> None:
     stage.world.take()
     await stage.crash("b")
     await stage.crash("a")
-    await settle(2.0)
+    await advance(2.0)
     assert stage.world.take() == ["-b ValueError", "-a ValueError"]
-    await settle(1.1)
+    await advance(1.1)
     assert stage.world.take() == ["+a", "+b"]
 
 
@@ -421,12 +421,12 @@ async def test_nothing_starts_any_more_while_a_supervisor_stops(stage: Stage) ->
     sup = await stage.supervise(stage.spec("a", Slow), "b")
     stage.world.hold_next("b")
     await stage.crash("b")
-    await settle(1.0)
+    await advance(1.0)
     stage.world.take()
     sup.exit(SHUTDOWN)
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["-b shutdown"]
-    await settle(2.1)
+    await advance(2.1)
     assert stage.world.take() == ["bye a", "-a shutdown", "-sup shutdown"]
 
 
@@ -439,7 +439,7 @@ async def test_the_end_of_a_significant_child_ends_the_supervisor(stage: Stage) 
     a = stage.spec("a", restart=TRANSIENT, significant=True)
     sup = await stage.supervise(a, "b", auto_shutdown=ANY)
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert sup.is_alive(), "it crashed, and was restarted"
     stage.ref("a").tell(NORMAL)
     assert await sup.wait_exit() == SHUTDOWN
@@ -460,6 +460,6 @@ async def test_a_significant_bystander_does_not_end_the_supervisor(stage: Stage)
     a = stage.spec("a", Polite, restart=TEMPORARY, significant=True, backoff=SOON)
     sup = await stage.supervise(a, "b", strategy=ALL, auto_shutdown=ANY)
     await stage.crash("b")
-    await settle(0.02)
+    await advance(0.02)
     assert sup.is_alive()
     assert stage.system.whereis("a") is None

@@ -8,6 +8,7 @@ import trio
 from actors.runtime import KILL, KILLED, SHUTDOWN, Custom, Shutdown, StartFailed
 from actors.runtime.exits import Crash
 from actors.runtime.tracing import Unkillable
+from actors.testkit import Logs, advance, settle
 from supervision import (
     FailedToStart,
     InvalidSpec,
@@ -15,17 +16,7 @@ from supervision import (
     SupervisorSpec,
     UncleanShutdown,
 )
-from tests.supervision.actors import (
-    TEMPORARY,
-    Broken,
-    Deaf,
-    Polite,
-    Shielded,
-    Slow,
-    Stage,
-    ids,
-    settle,
-)
+from tests.supervision.actors import TEMPORARY, Broken, Deaf, Polite, Shielded, Slow, Stage, ids
 
 
 @pytest.mark.otp("law.L1")
@@ -53,10 +44,10 @@ async def test_children_stop_in_reverse(stage: Stage) -> None:
 async def test_one_that_takes_long_to_stop_delays_those_before_it(stage: Stage) -> None:
     sup = await stage.supervise("a", stage.spec("b", Slow))
     sup.exit(SHUTDOWN)
-    await settle(2.9)
+    await advance(2.9)
     assert sup.is_alive()
     assert stage.system.whereis("a") is not None
-    await settle(0.2)
+    await advance(0.2)
     assert not sup.is_alive()
     assert stage.world.take()[2:] == [
         "bye b", "-b shutdown", "-a shutdown", "-sup shutdown",
@@ -86,7 +77,7 @@ async def test_a_child_that_unlinked_itself_is_restarted_all_the_same(stage: Sta
     await stage.supervise("a")
     await stage.ref("a").call("unlink")
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert stage.ref("a").incarnation == 2
 
 
@@ -154,21 +145,23 @@ async def test_a_killed_supervisor_takes_its_children_along(stage: Stage, hold: 
     ref = stage.system.spawn(Supervisor, spec, name="sup")
     await settle()
     ref.exit(KILL)
-    await settle(0.1)
+    await advance(0.1)
     assert list(stage.system.actors()) == []
 
 
 async def test_a_supervisor_killed_while_it_stops_a_child_still_ends_it(stage: Stage) -> None:
     sup = await stage.supervise("a", stage.spec("b", Deaf, shutdown_s=None))
     sup.exit(SHUTDOWN)
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take()[2:] == ["b does not listen"]
     sup.exit(KILL)
-    await settle(1.0)
+    await advance(1.0)
     assert "b does not listen" in stage.world.take(), "told a second time, by its link"
 
 
-async def test_code_that_cannot_be_killed_is_reported_and_left_behind(stage: Stage) -> None:
+async def test_code_that_cannot_be_killed_is_reported_and_left_behind(
+    stage: Stage, logs: Logs
+) -> None:
     sup = await stage.supervise("a", stage.spec("b", Shielded, shutdown_s=2.0))
     held_s = trio.current_time()
     stage.ref("b").tell("hold")
@@ -176,8 +169,9 @@ async def test_code_that_cannot_be_killed_is_reported_and_left_behind(stage: Sta
     sup.exit(SHUTDOWN)
     assert await sup.wait_exit() == SHUTDOWN
     assert trio.current_time() - held_s < 5.0, "nothing hangs"
-    await settle(5.0)
+    await advance(5.0)
     assert [event.name for event in stage.seen(Unkillable)] == ["b"]
+    logs.expect("does not end")
 
 
 async def test_an_invalid_spec_starts_nothing(stage: Stage) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from actors.testkit import advance, settle
 from supervision import SpawnerHandle, Strategy, TreeNode, admin, snapshot, to_dot, to_json, to_text
-from tests.supervision.actors import Stage, settle
+from tests.supervision.actors import Stage
 from tests.supervision.test_dynamic import dynamic
 
 
@@ -27,7 +28,7 @@ async def test_a_snapshot_shows_every_child_and_its_state(stage: Stage) -> None:
     await stage.crash("a")
     await stage.crash("y")
     await admin.terminate_child(sup, "c")
-    await settle(0.02)
+    await advance(0.02)
     tree = snapshot(stage.system, sup)
     assert names(tree) == {
         "sup": "running", "a": "starting", "inner": "running", "b": "running", "c": "stopped",
@@ -41,7 +42,7 @@ async def test_a_snapshot_shows_every_child_and_its_state(stage: Stage) -> None:
 async def test_json_has_the_fields_the_service_promises(stage: Stage) -> None:
     sup = await stage.supervise("a")
     await stage.crash("a")
-    await settle(1.0)
+    await advance(1.0)
     tree = json.loads(json.dumps(to_json(snapshot(stage.system, sup))))
     child = tree["children"][0]
     assert tree["strategy"] == "one_for_one"

@@ -1,41 +1,32 @@
-"""Virtual time and a system for every story."""
+"""Virtual time, a system, and logs in which everything must have been expected."""
 
 from __future__ import annotations
 
-import inspect
+import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trio
-from trio.testing import MockClock
 
 from actors.runtime import ActorSystem, open_system
+from actors.testkit import Logs, capture_logs
+from tests.virtual import on_virtual_time
 
 HERE = Path(__file__).parent
 
-STORY_S = 3600.0
-"""Of virtual time. A story in which everybody waits for ever is there at once, and fails."""
-
-
-def on_virtual_time(story: Callable[..., Awaitable[Any]], **options: Any) -> Any:
-    """Whenever all tasks wait, the clock jumps to what they wait for. A thread's work does not
-    count as waiting, so stories with threads set no deadlines."""
-
-    async def bounded() -> Any:
-        with trio.fail_after(STORY_S):
-            return await story()
-
-    return trio.run(bounded, **{**options, "clock": MockClock(autojump_threshold=0)})
-
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    for item in items:
-        function = getattr(item, "obj", None)
-        if HERE in item.path.parents and inspect.iscoroutinefunction(function):
-            item.add_marker(pytest.mark.trio(run=on_virtual_time), append=False)
+    on_virtual_time(items, HERE)
+
+
+@pytest.fixture(autouse=True)
+def logs(request: pytest.FixtureRequest) -> Iterator[Logs]:
+    """Warnings and errors must be expected. Those of crashes need not be in a story marked so."""
+    with capture_logs(level=logging.WARNING) as logs:
+        if request.node.get_closest_marker("crashes"):
+            logs.allow(" crashed")
+        yield logs
 
 
 @pytest.fixture

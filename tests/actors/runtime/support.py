@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import trio
-
 from actors.runtime import Actor, ActorSystem, Ref
-from actors.runtime.tracing import Event
+from actors.testkit import advance, record_events
 
 
 async def settle(seconds: float = 0.0) -> None:
-    """Let this much time pass, and then everything happen that needs none."""
-    await trio.sleep(seconds)
-    await trio.testing.wait_all_tasks_blocked()
+    """`advance`, for stories that were written before it."""
+    await advance(seconds)
 
 
 class Puppet(Actor):
@@ -66,8 +63,5 @@ async def do(actor: Any, act: Callable[[Any], Any]) -> Any:
     return await actor.ref.call(act)
 
 
-def listen(system: ActorSystem, kind: type[Event]) -> list[Any]:
-    """The events of a kind from now on."""
-    heard: list[Any] = []
-    system.events.subscribe(lambda event: heard.append(event) if type(event) is kind else None)
-    return heard
+listen = record_events
+"""For stories that were written before it."""

@@ -25,7 +25,8 @@ from actors.runtime import (
     WouldBlock,
 )
 from actors.runtime.timers import CANCELLED_MIN
-from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
+from actors.testkit import advance, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -69,6 +70,7 @@ async def test_what_a_handler_returns_is_the_answer(system: ActorSystem, kind: t
 
 @pytest.mark.otp("gen_server_SUITE.call", "gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_a_server_that_crashes_fails_its_asker_with_its_reason(
     system: ActorSystem, kind: type[Any]
 ) -> None:
@@ -92,6 +94,7 @@ async def test_a_server_that_ends_fails_all_who_wait(system: ActorSystem, kind: 
 
 
 @pytest.mark.parametrize("kind", [Lenient, AsyncLenient])
+@pytest.mark.crashes
 async def test_by_pykkas_rule_only_the_asker_hears(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
     ref = actor.ref
@@ -119,6 +122,7 @@ async def test_nobody_home(system: ActorSystem) -> None:
 
 @pytest.mark.otp("gen_server_SUITE.calling_self", "gen_server.caller_errors")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_calling_itself_is_refused_at_once(system: ActorSystem, kind: type[Any]) -> None:
     actor = await puppet(system, kind)
     if kind is AsyncPuppet:
@@ -168,7 +172,7 @@ async def test_a_call_ends_at_its_deadline_and_a_late_answer_is_dropped(
         await actor.ref.call(three_seconds, timeout_s=1.0)
     assert trio.current_time() - begun_s == pytest.approx(1.0)
     assert system.late_replies == 0
-    await settle(3.0)
+    await advance(3.0)
     assert system.late_replies == 1
 
 
@@ -178,7 +182,7 @@ async def test_an_answer_to_a_cancelled_call_is_late(system: ActorSystem) -> Non
     with trio.move_on_after(1.0) as scope:
         await actor.ref.call(three_seconds)
     assert scope.cancelled_caught
-    await settle(3.0)
+    await advance(3.0)
     assert system.late_replies == 1
 
 
@@ -207,7 +211,7 @@ async def test_calls_leave_no_deadlines_behind(system: ActorSystem) -> None:
     with pytest.raises(CallTimeout):
         await actor.ref.call(three_seconds, timeout_s=1.0)
     assert len(system.deadlines) == 0
-    await settle(10.0)
+    await advance(10.0)
     assert len(system.deadlines) == 0
     assert system.statistics().timers == 0
 
@@ -282,6 +286,7 @@ async def test_a_deferred_answer_fails_with_its_actor(system: ActorSystem, kind:
     assert system.late_replies == 1
 
 
+@pytest.mark.crashes
 async def test_a_handler_that_defers_and_crashes_fails_its_asker(system: ActorSystem) -> None:
     actor = await puppet(system, Lenient)
 
@@ -293,6 +298,7 @@ async def test_a_handler_that_defers_and_crashes_fails_its_asker(system: ActorSy
         await actor.ref.call(act)
 
 
+@pytest.mark.crashes
 async def test_there_is_nothing_to_defer_without_an_ask(system: ActorSystem) -> None:
     actor = await puppet(system)
     actor.ref.tell(lambda self: self.defer_reply())
@@ -396,6 +402,7 @@ async def test_a_future_made_of_a_failed_one_fails(system: ActorSystem) -> None:
         await actor.ref.ask(1, block=False).join(later).map(sum)
 
 
+@pytest.mark.crashes
 async def test_a_coroutine_of_a_plain_handler_is_a_clear_error(system: ActorSystem) -> None:
     actor = await puppet(system)
 

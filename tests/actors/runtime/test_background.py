@@ -90,6 +90,7 @@ def test_leaving_it_stops_its_actors_in_order() -> None:
         ref.ask("x", timeout=TIMEOUT_S)
 
 
+@pytest.mark.crashes
 def test_what_ends_the_loop_is_raised_at_the_end() -> None:
     def leave(_self: Puppet) -> None:
         raise SystemExit(3)

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 
 from actors.runtime import KILL, ActorSystem
 from actors.runtime.dispatcher import SLICE_MESSAGES_MAX, SLICE_S, TURN_MESSAGES_MAX
-from tests.actors.runtime.support import AsyncPuppet, Puppet, puppet, settle
+from actors.testkit import advance, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, puppet
 
 
 class Busy(Puppet):
@@ -157,5 +158,5 @@ async def test_an_async_actor_handles_one_message_at_a_time(system: ActorSystem)
 
     actor.ref.tell(step("a"))
     actor.ref.tell(step("b"))
-    await settle(2.0)
+    await advance(2.0)
     assert log == ["a in", "a out", "b in", "b out"]

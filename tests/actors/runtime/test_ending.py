@@ -24,7 +24,8 @@ from actors.runtime import (
     open_system,
 )
 from actors.runtime.tracing import DeadLetter, Exited
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, listen, puppet, settle
+from actors.testkit import Logs, record_events, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -91,7 +92,7 @@ async def test_the_end_comes_in_order(system: ActorSystem) -> None:
 
 
 async def test_on_exit_is_called_once_at_once_if_late_and_not_if_cancelled(
-    system: ActorSystem,
+    system: ActorSystem, logs: Logs
 ) -> None:
     calls: list[tuple[str, Ref, Any]] = []
     ref = system.spawn(Puppet)
@@ -109,11 +110,13 @@ async def test_on_exit_is_called_once_at_once_if_late_and_not_if_cancelled(
     ref.on_exit(lambda r, why: calls.append(("late", r, why)))
     assert calls == [("early", ref, KILLED), ("late", ref, KILLED)]
     assert await ref.wait_exit() == KILLED
+    logs.expect("a callback failed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_an_actor_ends_exactly_once(system: ActorSystem, kind: type[Any]) -> None:
-    ended = listen(system, Exited)
+    ended = record_events(system, Exited)
     actor = await puppet(system, kind)
 
     def everything_at_once(self: Any) -> None:
@@ -143,7 +146,7 @@ async def test_a_ref_to_the_dead_holds_nothing_of_it(system: ActorSystem) -> Non
 
 
 async def test_what_waits_becomes_dead_letters(system: ActorSystem) -> None:
-    letters = listen(system, DeadLetter)
+    letters = record_events(system, DeadLetter)
     actor = await puppet(system)
     for message in (1, "2", 3.0):
         actor.ref.tell(message)
@@ -255,6 +258,7 @@ async def test_an_async_on_stop_is_waited_for(system: ActorSystem) -> None:
     assert trio.current_time() - asked_s == pytest.approx(2.0)
 
 
+@pytest.mark.crashes
 async def test_an_on_stop_without_end_is_cut_off(system: ActorSystem) -> None:
     class Stopping(Puppet):
         async def on_stop(self) -> None:  # type: ignore[override]  # pykka: sync
@@ -270,6 +274,7 @@ async def test_an_on_stop_without_end_is_cut_off(system: ActorSystem) -> None:
 
 @pytest.mark.otp("gen_server.when_on_stop_runs")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_a_crash_tells_on_failure_and_becomes_the_reason(
     system: ActorSystem, kind: type[Any]
 ) -> None:
@@ -290,6 +295,7 @@ async def test_a_crash_tells_on_failure_and_becomes_the_reason(
 
 
 @pytest.mark.parametrize("hook", ["on_stop", "on_failure"])
+@pytest.mark.crashes
 async def test_a_last_hook_that_fails_still_ends(system: ActorSystem, hook: str) -> None:
     class Failing(Puppet):
         def on_stop(self) -> None:
@@ -319,6 +325,7 @@ class Strange(BaseException):
     [ValueError("x"), Hostile(), Strange(), GeneratorExit(), RecursionError()],
     ids=lambda error: type(error).__name__,
 )
+@pytest.mark.crashes
 async def test_a_crash_harms_nobody_else(
     system: ActorSystem, kind: type[Any], error: BaseException
 ) -> None:
@@ -335,18 +342,16 @@ async def test_a_crash_harms_nobody_else(
 
 
 @pytest.mark.otp("gen_server_SUITE.crash")
-async def test_one_crash_is_one_log_record(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_one_crash_is_one_log_record(system: ActorSystem, logs: Logs) -> None:
     actor = await puppet(system, name="n")
     actor.ref.tell(ValueError("boom"))
     await settle()
-    assert [record.getMessage() for record in caplog.records] == [
-        "Puppet n#1 crashed; handling ValueError"
-    ]
+    assert logs.messages == ["Puppet n#1 crashed; handling ValueError"]
+    logs.expect("crashed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_a_stray_cancellation_ends_only_its_actor(
     system: ActorSystem, kind: type[Any]
 ) -> None:
@@ -372,6 +377,7 @@ async def test_a_stray_cancellation_ends_only_its_actor(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@pytest.mark.crashes
 async def test_what_ends_the_program_is_not_kept(
     kind: type[Any], error: type[BaseException]
 ) -> None:

@@ -19,7 +19,8 @@ from actors.runtime import (
 )
 from actors.runtime.mailbox import Mailbox
 from actors.runtime.tracing import DeadLetter
-from tests.actors.runtime.support import Puppet, do, listen, puppet, settle
+from actors.testkit import record_events, settle
+from tests.actors.runtime.support import Puppet, do, puppet
 
 OVERFLOWN = Custom("mailbox_overflow")
 
@@ -67,7 +68,7 @@ async def test_control_overtakes_traffic(system: ActorSystem) -> None:
 
 
 async def test_a_full_mailbox_refuses(system: ActorSystem) -> None:
-    letters = listen(system, DeadLetter)
+    letters = record_events(system, DeadLetter)
     actor = await puppet(system, Small)
     actor.ref.tell(1)
     assert actor.ref.cast(2)

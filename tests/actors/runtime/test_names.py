@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from actors.runtime import KILL, ActorSystem, DeadlineExceeded, NameUp, names
-from tests.actors.runtime.support import Puppet, puppet, settle
+from actors.testkit import Probe, settle
+from tests.actors.runtime.support import Puppet, puppet
 
 
 class Gated(Puppet):
@@ -20,37 +21,33 @@ class Gated(Puppet):
 
 async def test_a_watcher_is_told_once_when_the_name_is_ready(system: ActorSystem) -> None:
     gate = trio.Event()
-    watcher = await puppet(system)
+    watcher = Probe(system)
     system.watch_name("n", watcher.ref)
     system.watch_name("n", watcher.ref)
     ref = system.spawn(Gated, gate, name="n")
-    await settle()
-    assert watcher.got == [], "spawned, but not ready"
+    await watcher.expect_nothing()  # spawned, but not ready
     gate.set()
-    await settle()
-    assert watcher.got == [NameUp("n", ref)]
+    await watcher.expect(NameUp("n", ref))
     await system.stop(ref)
     await puppet(system, name="n")
-    assert len(watcher.got) == 1
+    await watcher.expect_nothing()
 
 
 async def test_a_name_that_is_ready_is_told_at_once(system: ActorSystem) -> None:
-    watcher, other = await puppet(system), await puppet(system, name="n")
+    watcher, other = Probe(system), await puppet(system, name="n")
     system.watch_name("n", watcher.ref)
-    await settle()
-    assert watcher.got == [NameUp("n", other.ref)]
+    await watcher.expect(NameUp("n", other.ref), within_s=0)
 
 
 async def test_who_looks_away_is_not_told(system: ActorSystem) -> None:
-    watcher, keeps = await puppet(system), await puppet(system)
+    watcher, keeps = Probe(system), Probe(system)
     for ref in (watcher.ref, keeps.ref):
         system.watch_name("n", ref)
     system.unwatch_name("n", watcher.ref)
     system.unwatch_name("n", watcher.ref)
     await puppet(system, name="n")
-    await settle()
-    assert watcher.got == []
-    assert len(keeps.got) == 1
+    await keeps.expect(NameUp)
+    await watcher.expect_nothing()
 
 
 async def test_watches_are_forgotten_with_their_watcher(system: ActorSystem) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from actors.runtime import (
     KILL,
@@ -19,7 +17,8 @@ from actors.runtime import (
     ProcessGroups,
     open_system,
 )
-from tests.actors.runtime.support import Puppet, do, puppet, settle
+from actors.testkit import Probe, run_virtual, settle
+from tests.actors.runtime.support import Puppet, puppet
 
 
 @pytest.mark.otp("names.pg_join_leave")
@@ -93,7 +92,7 @@ async def test_an_end_leaves_every_group_before_anybody_hears_of_it(system: Acto
 @pytest.mark.otp("names.pg_monitor")
 async def test_a_group_or_a_scope_is_watched(system: ActorSystem) -> None:
     groups = ProcessGroups(system)
-    a, b, watcher = await puppet(system), await puppet(system), await puppet(system)
+    a, b, watcher = await puppet(system), await puppet(system), Probe(system)
     groups.join("g", a.ref)
     whole, there = groups.monitor_scope(watcher.ref)
     one, members = groups.monitor("h", watcher.ref)
@@ -102,7 +101,7 @@ async def test_a_group_or_a_scope_is_watched(system: ActorSystem) -> None:
     groups.leave("g", a.ref)
     a.ref.exit(KILL)
     await settle()
-    assert watcher.got == [
+    assert watcher.messages == [
         GroupJoined(whole, "h", (a.ref, b.ref)),
         GroupJoined(one, "h", (a.ref, b.ref)),
         GroupLeft(whole, "g", (a.ref,)),
@@ -114,17 +113,12 @@ async def test_a_group_or_a_scope_is_watched(system: ActorSystem) -> None:
 @pytest.mark.otp("names.pg_monitor")
 async def test_after_demonitor_nothing_is_heard(system: ActorSystem) -> None:
     groups = ProcessGroups(system)
-    a, watcher = await puppet(system), await puppet(system)
+    a, watcher = await puppet(system), Probe(system)
     one, _ = groups.monitor("g", watcher.ref)
-
-    def act(_self: Any) -> list[bool]:
-        groups.join("g", a.ref)
-        return [groups.demonitor(one), groups.demonitor(one)]
-
-    assert await do(watcher, act) == [True, False]
+    groups.join("g", a.ref)
+    assert [groups.demonitor(one), groups.demonitor(one)] == [True, False], "it was on its way"
     groups.leave("g", a.ref)
-    await settle()
-    assert watcher.got == []
+    await watcher.expect_nothing()
 
 
 @pytest.mark.otp("names.pg_monitor")
@@ -167,7 +161,7 @@ def test_a_watcher_can_follow_from_what_it_is_told(wanted: list[tuple[str, int, 
         async with open_system() as system:
             groups = ProcessGroups(system)
             refs = [(await puppet(system)).ref for _ in range(4)]
-            watcher = await puppet(system)
+            watcher = Probe(system)
             groups.monitor_scope(watcher.ref)
             for what, who, group in wanted:
                 if what == "join":
@@ -178,7 +172,7 @@ def test_a_watcher_can_follow_from_what_it_is_told(wanted: list[tuple[str, int, 
                     groups.leave(group, refs[who])
             await settle()
             followed: dict[Any, list[Any]] = {"g": [], "h": []}
-            for change in watcher.got:
+            for change in watcher.messages:
                 for ref in change.refs:
                     if isinstance(change, GroupJoined):
                         followed[change.group].append(ref)
@@ -190,4 +184,4 @@ def test_a_watcher_can_follow_from_what_it_is_told(wanted: list[tuple[str, int, 
                 )
                 assert all(ref.is_alive() for ref in groups.members(group))
 
-    trio.run(story, clock=MockClock(autojump_threshold=0))
+    run_virtual(story)

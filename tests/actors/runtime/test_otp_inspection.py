@@ -10,7 +10,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from actors.runtime import (
     KILL,
@@ -27,7 +26,8 @@ from actors.runtime import (
     open_system,
 )
 from actors.runtime.watch import Direction, Seen
-from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
+from actors.testkit import Logs, advance, run_virtual, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -93,6 +93,7 @@ async def test_a_busy_actor_answers_too_late(system: ActorSystem) -> None:
     assert await inspection.get_state(actor.ref) == {"got": []}
 
 
+@pytest.mark.crashes
 async def test_an_actor_does_not_inspect_itself(system: ActorSystem) -> None:
     actor = await puppet(system, AsyncPuppet)
     with pytest.raises(CallError) as failed:
@@ -218,7 +219,7 @@ async def test_a_suspended_actor_answers_when_it_goes_on(
         await actor.ref.call("first", timeout_s=1.0)
     waiting = [actor.ref.ask(n, block=False) for n in range(3)]
     actor.send_after(0.5, "tick")
-    await settle(1.0)
+    await advance(1.0)
     assert (await inspection.get_status(actor.ref)).is_suspended
     assert actor.got == []
     for _ in range(2):
@@ -256,7 +257,7 @@ async def test_statistics_count_while_they_are_on(system: ActorSystem, kind: typ
     await inspection.count_messages(actor.ref)
     actor.ref.tell("told")
     await actor.ref.call("asked")
-    await settle(2.0)
+    await advance(2.0)
     counted = await inspection.get_statistics(actor.ref)
     assert counted is not None
     assert (counted.messages_in, counted.messages_out) == (2, 1)
@@ -329,7 +330,7 @@ async def test_an_installed_function_carries_its_state(
 
 
 @pytest.mark.otp("sys_SUITE.install")
-async def test_a_function_ends_itself_or_by_failing(system: ActorSystem) -> None:
+async def test_a_function_ends_itself_or_by_failing(system: ActorSystem, logs: Logs) -> None:
     actor = await puppet(system)
     calls: list[str] = []
 
@@ -346,6 +347,7 @@ async def test_a_function_ends_itself_or_by_failing(system: ActorSystem) -> None
     for n in range(3):
         assert await actor.ref.call(n) == n
     assert calls == ["once", "failing"]
+    logs.expect("an observer of Puppet 1 failed and was removed")
     assert actor.ref._cell.is_plain
 
 
@@ -388,6 +390,7 @@ async def test_an_ask_that_was_put_aside_is_answered_once(system: ActorSystem) -
     assert [seen.message for seen in log if seen.direction is Direction.OUT] == [1, "x"]
 
 
+@pytest.mark.crashes
 async def test_a_crash_under_watch_is_a_crash(system: ActorSystem) -> None:
     actor = await puppet(system)
     ref = actor.ref
@@ -426,6 +429,7 @@ steps = st.lists(
 @pytest.mark.otp("sys_SUITE.trace")
 @pytest.mark.parametrize("kind", KINDS)
 @given(wanted=steps)
+@pytest.mark.crashes
 def test_an_actor_that_is_watched_does_the_same(
     kind: type[Any], wanted: list[tuple[str, int]]
 ) -> None:
@@ -458,12 +462,9 @@ def test_an_actor_that_is_watched_does_the_same(
                     ref.cast(bound(acts[what], n))
                 else:
                     ref.cast(n)
-            await settle(20.0)
+            await advance(20.0)
             errors = [repr(answer.error) for answer in answers]
             return actor.got, ref.exit_reason, errors, system.dead_letters
 
-    plain, watched = (
-        trio.run(story, is_watched, clock=MockClock(autojump_threshold=0))
-        for is_watched in (False, True)
-    )
+    plain, watched = (run_virtual(story, is_watched) for is_watched in (False, True))
     assert plain == watched

@@ -9,7 +9,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from actors.runtime import (
     KILL,
@@ -24,7 +23,8 @@ from actors.runtime import (
     open_system,
 )
 from actors.runtime.tracing import DeadLetter
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, listen, puppet, settle
+from actors.testkit import advance, record_events, run_virtual, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -127,6 +127,7 @@ async def test_an_async_continuation_is_awaited(system: ActorSystem) -> None:
 
 
 @pytest.mark.otp("gen_server_SUITE.undef_handle_continue")
+@pytest.mark.crashes
 async def test_a_missing_continuation_is_a_clear_crash(system: ActorSystem) -> None:
     actor = await puppet(system)
     ref = actor.ref
@@ -169,7 +170,7 @@ def test_what_was_put_aside_comes_back_in_order(messages: list[int], counts: lis
             await settle()
             assert actor.got == [*messages, "meanwhile"]
 
-    trio.run(story, clock=MockClock(autojump_threshold=0))
+    run_virtual(story)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -210,7 +211,7 @@ async def test_a_stash_is_bounded(system: ActorSystem) -> None:
 
 
 async def test_what_is_put_aside_at_the_end_is_not_lost_in_silence(system: ActorSystem) -> None:
-    letters = listen(system, DeadLetter)
+    letters = record_events(system, DeadLetter)
 
     class Postponing(Puppet):
         def on_receive(self, message: Any) -> Any:
@@ -238,11 +239,11 @@ async def test_a_timeout_comes_once_if_nothing_else_does(
 ) -> None:
     actor = await puppet(system, kind)
     await do(actor, lambda self: self.timeout_after(2.0))
-    await settle(1.9)
+    await advance(1.9)
     assert actor.got == []
-    await settle(0.2)
+    await advance(0.2)
     assert actor.got == [TIMEOUT]
-    await settle(10.0)
+    await advance(10.0)
     actor.ref.tell("afterwards")
     await settle()
     assert actor.got == [TIMEOUT, "afterwards"]
@@ -266,7 +267,7 @@ async def test_any_message_ends_a_timeout(
 
     await do(actor, act)
     actor.ref.tell("another")
-    await settle(5.0)
+    await advance(5.0)
     assert set(actor.got) == {"another"}
     assert system.statistics().timers == 0
 
@@ -276,7 +277,7 @@ async def test_a_signal_is_a_message_that_ends_it(system: ActorSystem) -> None:
     actor, other = await puppet(system, Trapper), await puppet(system)
     await do(actor, lambda self: self.link(other.ref) or self.timeout_after(2.0))
     other.ref.exit(KILL)
-    await settle(5.0)
+    await advance(5.0)
     assert [type(message).__name__ for message in actor.got] == ["Exit"]
 
 
@@ -287,9 +288,9 @@ async def test_a_system_message_does_not_end_a_timeout(
 ) -> None:
     actor = await puppet(system, kind)
     await do(actor, lambda self: self.timeout_after(2.0))
-    await settle(1.0)
+    await advance(1.0)
     await inspection.get_status(actor.ref)
-    await settle(1.1)
+    await advance(1.1)
     assert actor.got == [TIMEOUT]
 
 
@@ -304,10 +305,10 @@ async def test_a_message_ends_a_timeout_though_it_cannot_be_handled_yet(
     await inspection.suspend(actor.ref)
     if has_come:
         actor.ref.tell("waiting")
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == []
     await inspection.resume(actor.ref)
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == (["waiting"] if has_come else [TIMEOUT])
 
 
@@ -336,10 +337,10 @@ async def test_the_last_timeout_counts(system: ActorSystem) -> None:
         self.timeout_at(trio.current_time() + 3.0, "late")
 
     await do(actor, act)
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == ["late"]
     await do(actor, lambda self: self.timeout_after(1.0) or self.timeout_after(math.inf))
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == ["late"]
 
 
@@ -364,7 +365,7 @@ async def test_a_start_may_set_a_timeout(
 
     quiet, disturbed = await puppet(system, Starting), await puppet(system, Starting)
     disturbed.ref.tell("first")
-    await settle(2.1)
+    await advance(2.1)
     assert quiet.got == [TIMEOUT]
     assert disturbed.got == ["first"]
 
@@ -392,7 +393,7 @@ async def test_with_the_timeout_over_an_actor_is_plain_again(
     await do(actor, lambda self: self.timeout_after(2.0))
     await settle()
     assert cell.extra.watch is not None
-    await settle(3.0)
+    await advance(3.0)
     assert (cell.is_plain, cell.extra.watch) == (before, None)
     await do(actor, lambda self: self.timeout_after(2.0))
     assert await actor.ref.call("x") == "x"
@@ -409,14 +410,14 @@ async def test_an_idle_actor_hears_of_it_never_early_and_not_much_late(
     actor = await puppet(system, kind)
     timer = await do(actor, lambda self: self.idle_after(8.0))
     for _ in range(10):
-        await settle(5.0)
+        await advance(5.0)
         actor.ref.tell("busy")
-    await settle(7.9)
+    await advance(7.9)
     assert TIMEOUT not in actor.got
-    await settle(2.2)
+    await advance(2.2)
     assert actor.got[-1] == TIMEOUT
     timer.cancel()
-    await settle(100.0)
+    await advance(100.0)
     assert actor.got.count(TIMEOUT) == 1
 
 
@@ -424,7 +425,7 @@ async def test_looking_at_an_idle_actor_does_not_keep_it_busy(system: ActorSyste
     actor = await puppet(system)
     await do(actor, lambda self: self.idle_after(8.0))
     for _ in range(6):
-        await settle(2.0)
+        await advance(2.0)
         await inspection.get_status(actor.ref)
     assert actor.got == [TIMEOUT]
 
@@ -434,7 +435,7 @@ async def test_an_actor_that_cannot_handle_what_waits_is_not_idle(system: ActorS
     await do(actor, lambda self: self.idle_after(8.0))
     await inspection.suspend(actor.ref)
     actor.ref.tell("waiting")
-    await settle(20.0)
+    await advance(20.0)
     await inspection.resume(actor.ref)
     await settle()
     assert actor.got == ["waiting"]
@@ -449,5 +450,5 @@ async def test_an_actor_in_a_long_handler_is_not_idle(system: ActorSystem) -> No
 
     await actor.ref.call(long, timeout_s=10.0)
     assert actor.got == []
-    await settle(1.3)
+    await advance(1.3)
     assert actor.got == [TIMEOUT]

@@ -8,7 +8,6 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
 
 from actors.runtime import (
     KILL,
@@ -28,7 +27,8 @@ from actors.runtime import (
     Unregistered,
     open_system,
 )
-from tests.actors.runtime.support import Puppet, Trapper, do, puppet, settle
+from actors.testkit import Probe, advance, run_virtual, settle
+from tests.actors.runtime.support import Puppet, Trapper, do, puppet
 
 
 async def owner(system: ActorSystem, registry: Registry, *keys: Any, **options: Any) -> Any:
@@ -231,13 +231,13 @@ async def test_entries_are_selected_matched_and_counted(system: ActorSystem) -> 
 
 @pytest.mark.otp("names.registry_extras")
 async def test_listeners_are_told_of_every_change(system: ActorSystem) -> None:
-    listener = await puppet(system)
+    listener = Probe(system)
     registry = Registry("r", listeners=[listener.ref], metadata={"made_for": "a test"})
     first, second = await owner(system, registry, "a"), await owner(system, registry, "b")
     registry.unregister(first, "a")
     second.ref.exit(KILL)
     await settle()
-    assert listener.got == [
+    assert listener.messages == [
         Registered("r", "a", first.ref, "a"),
         Registered("r", "b", second.ref, "b"),
         Unregistered("r", "a", first.ref),
@@ -261,7 +261,7 @@ async def test_a_lock_is_held_by_one(system: ActorSystem) -> None:
         await settle()
         nursery.start_soon(hold, "b", "k", 1.0)
         nursery.start_soon(hold, "c", "other", 1.0)
-        await settle(1.0)
+        await advance(1.0)
         assert log == ["a has it", "c has it"]
         with pytest.raises(DeadlineExceeded):
             async with registry.lock("k", 0.5):
@@ -330,4 +330,4 @@ def test_a_registry_is_a_list_of_entries(wanted: list[tuple[str, int, int]]) -> 
             assert not registry._entries
             assert not registry._keys
 
-    trio.run(story, clock=MockClock(autojump_threshold=0))
+    run_virtual(story)

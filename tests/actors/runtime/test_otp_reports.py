@@ -24,7 +24,8 @@ from actors.runtime import (
 )
 from actors.runtime.tracing import Crashed
 from actors.runtime.viewing import NEIGHBOURS_MAX
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, listen, puppet, settle
+from actors.testkit import Logs, record_events, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -33,7 +34,7 @@ SECRETS = ("what they wrote", "what they answered")
 
 async def crashed(system: ActorSystem, actor: Any, message: Any = None) -> CrashReport:
     """The report of a crash by this message."""
-    events = listen(system, Crashed)
+    events = record_events(system, Crashed)
     ref = actor.ref
     ref.tell(ValueError("boom") if message is None else message)
     await ref.wait_exit()
@@ -51,12 +52,11 @@ async def crashed(system: ActorSystem, actor: Any, message: Any = None) -> Crash
 @pytest.mark.parametrize("is_raised", [True, False])
 async def test_an_intended_end_is_no_crash(
     system: ActorSystem,
-    caplog: pytest.LogCaptureFixture,
     kind: type[Any],
     reason: ExitReason,
     is_raised: bool,
 ) -> None:
-    events = listen(system, Crashed)
+    events = record_events(system, Crashed)
     actor = await puppet(system, kind)
     ref = actor.ref
 
@@ -67,7 +67,7 @@ async def test_an_intended_end_is_no_crash(
 
     ref.tell(act)
     assert await ref.wait_exit() == reason
-    assert (events, caplog.records) == ([], [])
+    assert events == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,7 +96,7 @@ async def test_raising_stop_ends_at_once_through_on_stop(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("is_watched", [True, False])
 async def test_a_crash_is_one_event_and_one_record(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture, kind: type[Any], is_watched: bool
+    system: ActorSystem, logs: Logs, kind: type[Any], is_watched: bool
 ) -> None:
     parent, client = await puppet(system, name="parent"), await puppet(system, AsyncPuppet)
     plain, trapper = await puppet(system, name="plain"), await puppet(system, Trapper)
@@ -105,7 +105,7 @@ async def test_a_crash_is_one_event_and_one_record(
     actor.set_label("a label")
     if is_watched:
         await inspection.keep_log(actor.ref)
-    events, ref = listen(system, Crashed), actor.ref
+    events, ref = record_events(system, Crashed), actor.ref
     client.ref.tell(lambda _self: ref.call(ValueError("boom")))
     assert isinstance(await ref.wait_exit(), Crash)
     report = next(event.report for event in events if event.report.actor == str(ref))
@@ -117,14 +117,15 @@ async def test_a_crash_is_one_event_and_one_record(
     assert report.client == str(client.ref)
     assert report.neighbours == ("Puppet plain#1",), "those that would go down with it"
     assert report.label == "a label"
-    records = [record for record in caplog.records if str(ref) in record.getMessage()]
-    assert len(records) == 1
-    assert records[0].levelno == logging.ERROR
+    (record,) = logs.expect(f"{ref} crashed")
+    logs.expect(f"{client.ref} crashed")
+    assert record.levelno == logging.ERROR
     for words in ("a label", "handling ValueError", "parent#1", "plain#1", str(client.ref)):
-        assert words in records[0].getMessage()
+        assert words in record.getMessage()
 
 
 @pytest.mark.otp("proc_lib_SUITE.crash")
+@pytest.mark.crashes
 async def test_a_report_needs_nothing_of_the_actors_own(system: ActorSystem) -> None:
     actor = await puppet(system, name="n")
 
@@ -137,11 +138,12 @@ async def test_a_report_needs_nothing_of_the_actors_own(system: ActorSystem) -> 
     assert "boom" in str(report.reason)
 
 
+@pytest.mark.crashes
 async def test_a_client_that_is_no_actor_is_named_by_its_task(system: ActorSystem) -> None:
-    actor, events = await puppet(system), listen(system, Crashed)
+    actor, events = await puppet(system), record_events(system, Crashed)
     with pytest.raises(ActorDied):
         await actor.ref.call(ValueError("boom"))
-    assert "test_a_client_that_is_no_actor" in events[0].report.client
+    assert "test_a_client_that_is_no_actor" in str(events[0].report.client)
 
 
 # ---------------------------------------------------------------------- rendered
@@ -150,6 +152,7 @@ async def test_a_client_that_is_no_actor_is_named_by_its_task(system: ActorSyste
 @pytest.mark.otp(
     "gen_server_SUITE.format_log_1", "gen_server_SUITE.format_log_2", "proc_lib_SUITE.t_format"
 )
+@pytest.mark.crashes
 async def test_a_rendered_report_has_a_length(system: ActorSystem) -> None:
     actor = await puppet(system)
     await do(actor, lambda self: self.set_label("x" * 5000))
@@ -159,12 +162,14 @@ async def test_a_rendered_report_has_a_length(system: ActorSystem) -> None:
 
 
 @pytest.mark.otp("gen_server_SUITE.format_log_with_process_label")
+@pytest.mark.crashes
 async def test_a_label_is_shown(system: ActorSystem) -> None:
     actor = await puppet(system)
     await do(actor, lambda self: self.set_label("thread 7"))
     assert "label thread 7" in (await crashed(system, actor)).render()
 
 
+@pytest.mark.crashes
 async def test_neighbours_are_named_up_to_a_number(system: ActorSystem) -> None:
     hub = await puppet(system)
     for _ in range(NEIGHBOURS_MAX + 5):
@@ -190,9 +195,8 @@ class Open(Puppet):
 
 
 @pytest.mark.otp("gen_server_SUITE.error_format_status", "gen_server_SUITE.terminate_crash_format")
-async def test_by_default_a_report_shows_types_only(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.crashes
+async def test_by_default_a_report_shows_types_only(system: ActorSystem, logs: Logs) -> None:
     class Picky(Puppet):
         def on_receive(self, message: Any) -> Any:
             if message == SECRETS[1]:
@@ -205,13 +209,12 @@ async def test_by_default_a_report_shows_types_only(
     report = await crashed(system, actor, SECRETS[1])
     assert (report.view.state, report.view.message) == ({"got": "list"}, "str")
     assert [seen.message for seen in report.view.log] == ["str", "str", "str"]
-    assert not [word for word in SECRETS if word in f"{report} {caplog.text}"]
+    assert not [word for word in SECRETS if word in f"{report} {logs.text}"]
 
 
 @pytest.mark.otp("gen_server_SUITE.error_format_status", "gen_server_SUITE.format_all_status")
-async def test_a_hook_decides_what_a_report_shows(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.crashes
+async def test_a_hook_decides_what_a_report_shows(system: ActorSystem, logs: Logs) -> None:
     actor = await puppet(system, Open)
     await inspection.keep_log(actor.ref)
     await actor.ref.call("one")
@@ -221,7 +224,7 @@ async def test_a_hook_decides_what_a_report_shows(
     assert report.view.message == "(a message)"
     assert report.reason == Crash("Redacted", "")
     assert {seen.message for seen in report.view.log} == {"(seen)"}
-    assert "a secret in words" not in caplog.text
+    assert "a secret in words" not in logs.text
     assert isinstance(ref.exit_reason, Crash)
     assert ref.exit_reason.error == "ValueError", "the reason itself stays what it is"
 
@@ -238,6 +241,7 @@ async def test_a_hook_decides_what_a_status_shows(system: ActorSystem) -> None:
 
 
 @pytest.mark.otp("gen_server_SUITE.terminate_crash_format")
+@pytest.mark.crashes
 async def test_a_last_hook_that_crashes_is_reported_by_the_same_rule(system: ActorSystem) -> None:
     class Failing(Open):
         def on_stop(self) -> None:
@@ -252,6 +256,7 @@ async def test_a_last_hook_that_crashes_is_reported_by_the_same_rule(system: Act
     "gen_server_SUITE.crash_in_format_status", "gen_server_SUITE.throw_in_format_status"
 )
 @pytest.mark.parametrize("answer", [KeyError("in the hook"), "no view at all"])
+@pytest.mark.crashes
 async def test_a_failing_hook_shows_nothing_and_hurts_nobody(
     system: ActorSystem, answer: Any
 ) -> None:
@@ -275,6 +280,7 @@ async def test_a_failing_hook_shows_nothing_and_hurts_nobody(
 
 
 @pytest.mark.otp("gen_server_SUITE.undef_handle_call")
+@pytest.mark.crashes
 async def test_an_ask_that_nobody_handles_is_a_clear_crash(system: ActorSystem) -> None:
     class Bare(AsyncPuppet):
         on_receive = Puppet.__mro__[1].on_receive  # type: ignore[attr-defined]  # Actor's own
@@ -285,9 +291,7 @@ async def test_an_ask_that_nobody_handles_is_a_clear_crash(system: ActorSystem) 
 
 
 @pytest.mark.otp("gen_server_SUITE.undef_handle_cast", "gen_server_SUITE.undef_handle_info")
-async def test_a_message_that_nobody_handles_is_a_warning(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_message_that_nobody_handles_is_a_warning(system: ActorSystem, logs: Logs) -> None:
     class Bare(Puppet):
         on_receive = Puppet.__mro__[1].on_receive  # type: ignore[attr-defined]  # Actor's own
 
@@ -295,10 +299,11 @@ async def test_a_message_that_nobody_handles_is_a_warning(
     actor.ref.tell("secret")
     await settle()
     assert actor.ref.is_alive()
-    assert caplog.messages == ["Unexpected message received by Bare n#1: str"]
+    logs.expect("Unexpected message received by Bare n#1: str")
 
 
 @pytest.mark.otp("gen_server_SUITE.undef_terminate1", "gen_server_SUITE.undef_terminate2")
+@pytest.mark.crashes
 async def test_an_actor_without_last_hooks_just_ends(system: ActorSystem) -> None:
     normal, failing = await puppet(system), await puppet(system)
     refs = (normal.ref, failing.ref)
@@ -310,6 +315,7 @@ async def test_an_actor_without_last_hooks_just_ends(system: ActorSystem) -> Non
 
 @pytest.mark.otp("gen_server_SUITE.undef_in_terminate", "gen_server_SUITE.undef_in_handle_info")
 @pytest.mark.parametrize("where", ["on_stop", "on_receive"])
+@pytest.mark.crashes
 async def test_something_missing_inside_a_callback_is_no_missing_callback(
     system: ActorSystem, where: str
 ) -> None:

@@ -32,7 +32,8 @@ from actors.runtime import (
     multicall,
     send_request,
 )
-from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
+from actors.testkit import advance, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -79,13 +80,14 @@ async def test_what_is_not_received_in_time_is_abandoned(system: ActorSystem) ->
     actor = await puppet(system, AsyncPuppet)
     request = send_request(actor.ref, after(2.0, "it"))
     assert reason_of(await request.receive(1.0)) == Custom("timeout")
-    await settle(2.0)
+    await advance(2.0)
     assert request.outcome is None
     assert system.late_replies == 1
 
 
 @pytest.mark.otp("gen_server_SUITE.send_request")
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_a_failure_is_an_outcome(system: ActorSystem, kind: type[Any]) -> None:
     actor, dead = await puppet(system, kind), system.spawn(Puppet)
     dead.exit(KILL)
@@ -137,7 +139,7 @@ async def test_receiving_too_late_abandons_the_requests(system: ActorSystem) -> 
     assert await requests.receive() == (1.0, Value(1.0))
     assert await requests.receive(1.0) is None
     assert len(requests) == 0
-    await settle(5.0)
+    await advance(5.0)
     assert system.late_replies == 2
 
 
@@ -182,6 +184,7 @@ async def test_a_call_to_many_tells_who_answered_and_who_did_not(system: ActorSy
 
 
 @pytest.mark.otp("gen_server_SUITE.multicall_remote")
+@pytest.mark.crashes
 async def test_a_call_to_many_has_one_deadline_and_no_late_answers(system: ActorSystem) -> None:
     crashing, suspended = await puppet(system), await puppet(system)
     slow, dead = await puppet(system, AsyncPuppet), system.spawn(Puppet)
@@ -200,7 +203,7 @@ async def test_a_call_to_many_has_one_deadline_and_no_late_answers(system: Actor
     assert (answers, len(bad)) == ({}, 4)
     assert client.took_s == pytest.approx(0.1)
     await inspection.resume(suspended.ref)
-    await settle(10.0)
+    await advance(10.0)
     assert client.got == []
 
 
@@ -313,6 +316,7 @@ async def test_a_stop_with_an_invalid_deadline_leaves_it_alive(
 
 
 @pytest.mark.otp("proc_lib_SUITE.stop")
+@pytest.mark.crashes
 async def test_an_end_for_another_reason_is_told(system: ActorSystem) -> None:
     class Failing(Puppet):
         def on_stop(self) -> None:
@@ -348,7 +352,7 @@ async def test_plain_messages_arrive_also_later_and_may_stop(
     ref = actor.ref
     ref.tell("info")
     await do(actor, lambda self: self.send_after(1.0, "later"))
-    await settle(1.1)
+    await advance(1.1)
     assert actor.got == ["info", "later"]
     ref.tell(lambda self: self.stop(Custom("from info")))
     assert await ref.wait_exit() == Custom("from info")

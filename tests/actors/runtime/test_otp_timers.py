@@ -13,11 +13,11 @@ from actors.runtime import (
     SHUTDOWN,
     ActorSystem,
     Custom,
-    Exit,
     exit_after,
     inspection,
 )
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet, settle
+from actors.testkit import Probe, advance, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -29,7 +29,7 @@ async def test_the_time_left_is_told_while_it_runs_and_at_its_cancel(
 ) -> None:
     actor = await puppet(system, kind)
     timer = await do(actor, lambda self: self.send_after(5.0, "tick"))
-    await settle(2.0)
+    await advance(2.0)
     assert timer.left_s == pytest.approx(3.0)
     assert actor.cancel_timer(timer) == pytest.approx(3.0)
     assert timer.left_s is None
@@ -41,11 +41,11 @@ async def test_a_timer_by_name_finds_who_has_it_when_it_fires(system: ActorSyste
     sender, first = await puppet(system), await puppet(system, name="n")
     for delay_s in (1.0, 3.0, 5.0):
         sender.send_after(delay_s, delay_s, to="n")
-    await settle(1.5)
+    await advance(1.5)
     await system.stop(first.ref)
-    await settle(2.0)
+    await advance(2.0)
     second = await puppet(system, name="n")
-    await settle(2.0)
+    await advance(2.0)
     assert (first.got, second.got) == ([1.0], [5.0])
     assert system.dead_letters == 0, "with nobody there it does nothing"
 
@@ -60,7 +60,7 @@ async def test_a_timer_to_an_incarnation_ends_with_it(system: ActorSystem) -> No
     assert system.statistics().timers == 0
     second = await puppet(system, name="n")
     late = await do(sender, lambda self: self.send_after(1.0, "tick", to=ref))
-    await settle(2.0)
+    await advance(2.0)
     assert not late.is_active
     assert (second.got, system.dead_letters) == ([], 0)
 
@@ -75,7 +75,7 @@ async def test_a_deadline_is_a_point_in_time(system: ActorSystem) -> None:
     assert actor.got == ["at once"]
     await trio.sleep_until(at_s - 1e-6)
     assert actor.got == ["at once"]
-    await settle(1e-5)
+    await advance(1e-5)
     assert actor.got == ["at once", "then"]
 
 
@@ -86,26 +86,25 @@ async def test_an_exit_signal_may_come_later(system: ActorSystem, kind: type[Any
     exit_after(1.0, refs[0], Custom("why"))
     exit_after(2.0, refs[1], KILL)
     cancelled = exit_after(2.0, refs[2], KILL)
-    await settle(1.1)
+    await advance(1.1)
     assert [ref.exit_reason for ref in refs] == [Custom("why"), None, None]
     assert cancelled.cancel() == pytest.approx(0.9)
-    await settle(2.0)
+    await advance(2.0)
     assert [ref.exit_reason for ref in refs] == [Custom("why"), KILLED, None]
 
 
 @pytest.mark.otp("timers.library")
 async def test_a_later_exit_signal_comes_from_who_set_it(system: ActorSystem) -> None:
-    actor, trapper = await puppet(system), await puppet(system, Trapper)
+    actor, trapper = await puppet(system), Probe(system)
     await do(actor, lambda self: exit_after(1.0, trapper.ref, SHUTDOWN) and None)
-    await settle(1.1)
-    assert trapper.got == [Exit(actor.ref, SHUTDOWN)]
+    await trapper.expect_exit(actor.ref, SHUTDOWN, within_s=1.0)
 
 
 @pytest.mark.otp("timers.library")
 async def test_work_that_comes_later_is_a_message(system: ActorSystem) -> None:
     actor = await puppet(system)
     await do(actor, lambda self: self.send_every(1.0, lambda it: it.got.append("applied")) and None)
-    await settle(2.5)
+    await advance(2.5)
     assert actor.got == ["applied", "applied"]
 
 
@@ -123,7 +122,7 @@ async def test_a_named_timer_replaces_the_one_before(system: ActorSystem, kind: 
         assert self.drop_timer("c") is None
 
     await do(actor, act)
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == ["b", "a"]
     assert actor.drop_timer("a") is None, "its tick was heard"
     assert system.statistics().timers == 0
@@ -145,7 +144,7 @@ async def test_a_named_timer_that_fired_is_not_heard_if_it_was_replaced(
             assert self.drop_timer("a") == 0.0
 
     await actor.ref.call(act)
-    await settle(5.0)
+    await advance(5.0)
     assert actor.got == (["a"] if is_replaced else [])
 
 
@@ -162,5 +161,5 @@ async def test_a_named_timer_is_a_message_to_observers(system: ActorSystem) -> N
     actor = await puppet(system)
     await inspection.keep_log(actor.ref)
     await do(actor, lambda self: self.set_timer("a", 1.0, "a"))
-    await settle(2.0)
+    await advance(2.0)
     assert [seen.message for seen in await inspection.get_log(actor.ref)][-1] == "a"

@@ -9,9 +9,10 @@ import pykka
 import pytest
 import trio
 
-from actors.runtime import Actor, ActorDied, ActorSystem, Down, PykkaActor, Ref
+from actors.runtime import Actor, ActorDied, ActorSystem, PykkaActor, Ref
 from actors.runtime.exits import Crash
-from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet, settle
+from actors.testkit import Logs, Probe, capture_logs, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, puppet
 
 
 class Oops(BaseException):
@@ -101,6 +102,7 @@ class WatchedByPykkasRule(Watched):
     ("kind", "counts"), [(Watched, (True, True)), (WatchedByPykkasRule, (False, False))]
 )
 @pytest.mark.parametrize("ends", [lambda self: self.stop(), RuntimeError("x")])
+@pytest.mark.crashes
 async def test_whether_it_counts_as_alive_in_its_last_hooks(
     system: ActorSystem, kind: type[Watched], counts: tuple[bool, bool], ends: Any
 ) -> None:
@@ -119,35 +121,34 @@ async def test_by_either_rule_monitors_hear_after_the_last_hook(system: ActorSys
         async def on_stop(self) -> None:  # type: ignore[override]  # pykka: sync
             await trio.sleep(1)
 
-    slow, watcher = await puppet(system, Slow), await puppet(system)
+    slow, watcher = await puppet(system, Slow), Probe(system)
     slow.ref.tell(lambda self: self.stop())
     await settle()
-    await do(watcher, lambda self: self.monitor(slow.ref))
-    await settle()
-    assert (slow.ref.is_alive(), slow.ref.exit_reason, watcher.got) == (False, None, [])
-    await settle(2)
-    assert isinstance(watcher.got[0], Down)
+    ref = slow.ref
+    watcher.watch(ref)
+    await watcher.expect_nothing()
+    assert (ref.is_alive(), ref.exit_reason) == (False, None)
+    await watcher.expect_down(ref, within_s=1.0)
 
 
 # ---------------------------------------------------------------------- the others
 
 
-async def test_by_pykkas_rule_the_failure_of_an_ask_is_the_askers(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.crashes
+async def test_by_pykkas_rule_the_failure_of_an_ask_is_the_askers(system: ActorSystem) -> None:
     class Tolerant(Puppet):
         crash_on_ask_error = False
 
-    caplog.set_level(logging.INFO)
     tolerant, strict = await puppet(system, Tolerant), await puppet(system)
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError), capture_logs(level=logging.INFO) as logs:
         await tolerant.ref.call(LookupError())
+    assert logs.messages == [f"Exception returned from {tolerant.ref} to caller:"]
     with pytest.raises(ActorDied):
         await strict.ref.call(LookupError())
     assert (tolerant.ref.is_alive(), strict.ref.is_alive()) == (True, False)
-    assert caplog.messages[0] == f"Exception returned from {tolerant.ref} to caller:"
 
 
+@pytest.mark.crashes
 async def test_what_is_no_exception_ends_one_actor_or_by_pykkas_rule_all(
     system: ActorSystem,
 ) -> None:
@@ -185,18 +186,22 @@ async def test_by_pykkas_rule_it_is_named_by_its_urn(system: ActorSystem) -> Non
     assert repr(theirs.ref) == f"<ActorRef for Named ({theirs.actor_urn})>"
 
 
-async def test_by_pykkas_rule_an_unexpected_ask_is_answered_none(system: ActorSystem) -> None:
+@pytest.mark.crashes
+async def test_by_pykkas_rule_an_unexpected_ask_is_answered_none(
+    system: ActorSystem, logs: Logs
+) -> None:
     class Mild(Actor):
         answers_unexpected_asks = True
 
     mild, strict = system.spawn(Mild), system.spawn(Actor)
     assert await mild.call("x") is None
+    logs.expect("Unexpected message received by Mild 1: str")
     with pytest.raises(ActorDied):
         await strict.call("x")
 
 
 async def test_by_pykkas_rule_a_crash_is_logged_in_its_words(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
+    system: ActorSystem, logs: Logs
 ) -> None:
     class Named(Puppet):
         pykka_names = True
@@ -204,7 +209,7 @@ async def test_by_pykkas_rule_a_crash_is_logged_in_its_words(
     actor = await puppet(system, Named)
     actor.ref.tell(LookupError("x"))
     await settle()
-    assert caplog.messages == [f"Unhandled exception in {actor.ref}:"]
+    logs.expect(f"Unhandled exception in {actor.ref}:")
 
 
 async def test_a_urn_is_made_once_and_differs(system: ActorSystem) -> None:

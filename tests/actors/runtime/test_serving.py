@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from actors.runtime import ActorDied, ActorSystem, Crash, Exit, Shutdown
+from actors.runtime import ActorDied, ActorSystem, Crash, Shutdown
 from actors.runtime.dispatcher import SERVED_MAX
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet, settle
+from actors.testkit import Probe, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 var: ContextVar[str] = ContextVar("var", default="the dispatcher's")
 
@@ -94,7 +95,7 @@ async def test_a_handler_never_sees_the_context_of_who_calls(system: ActorSystem
 
 
 async def test_signals_of_a_served_handler_are_its_own(system: ActorSystem) -> None:
-    actor, trapper = await puppet(system), await puppet(system, Trapper)
+    actor, trapper = await puppet(system), Probe(system)
     caller: Any = await puppet(system, AsyncPuppet)
     await settle()
 
@@ -102,10 +103,10 @@ async def test_signals_of_a_served_handler_are_its_own(system: ActorSystem) -> N
         await actor.ref.call(lambda _self: trapper.ref.exit(Shutdown("x")))
 
     await do(caller, call)
-    await settle()
-    assert trapper.got == [Exit(actor.ref, Shutdown("x"))]
+    await trapper.expect_exit(actor.ref, Shutdown("x"))
 
 
+@pytest.mark.crashes
 async def test_a_crash_while_served_is_the_servers(system: ActorSystem) -> None:
     actor = await puppet(system)
     await settle()

@@ -22,7 +22,8 @@ from actors.runtime import (
     Ref,
 )
 from actors.runtime.exits import Kill
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet, settle
+from actors.testkit import Probe, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, do, puppet
 
 WHY = Custom("why")
 
@@ -93,9 +94,9 @@ async def test_x2_a_normal_end_leaves_the_linked_alone(system: ActorSystem) -> N
 
 @pytest.mark.otp("signals.X3")
 async def test_x3_normal_is_a_message_to_who_traps(system: ActorSystem) -> None:
-    a, b = await puppet(system), await puppet(system, Trapper)
+    a, b = await puppet(system), Probe(system)
     await send(a, b.ref, NORMAL)
-    assert b.got == [Exit(a.ref, NORMAL)]
+    assert b.messages == [Exit(a.ref, NORMAL)]
 
 
 @pytest.mark.otp("signals.X4")
@@ -133,10 +134,10 @@ async def test_x6_killed_through_a_link_ends_with_the_same(system: ActorSystem) 
 
 @pytest.mark.otp("signals.X7", "signals.killed_is_trappable")
 async def test_x7_killed_through_a_link_can_be_trapped(system: ActorSystem) -> None:
-    a, b = await linked(system, Trapper)
-    a.ref.exit(KILL)
-    await settle()
-    assert b.got == [Exit(a.ref, KILLED)]
+    ref, probe = system.spawn(Puppet), Probe(system)
+    probe.link(ref)
+    ref.exit(KILL)
+    await probe.expect_exit(ref, KILLED)
 
 
 @pytest.mark.otp("signals.X8")
@@ -161,20 +162,19 @@ async def test_x8_through_a_link(system: ActorSystem) -> None:
 async def test_x9_other_reasons_are_messages_to_who_traps(
     system: ActorSystem, reason: ExitReason
 ) -> None:
-    a, b = await puppet(system), await puppet(system, Trapper)
+    a, b = await puppet(system), Probe(system)
     await send(a, b.ref, reason)
-    assert b.got == [Exit(a.ref, reason)]
+    assert b.messages == [Exit(a.ref, reason)]
 
 
 @pytest.mark.otp("signals.X10")
 async def test_x10_linking_to_the_dead_is_a_signal_noproc(system: ActorSystem) -> None:
     dead, plain = await puppet(system), await puppet(system)
-    trapper = await puppet(system, Trapper)
+    trapper = Probe(system)
     dead_ref = dead.ref
     dead_ref.exit(WHY)
-    await do(trapper, lambda self: self.link(dead_ref))
-    await settle()
-    assert trapper.got == [Exit(dead_ref, NOPROC)]
+    trapper.link(dead_ref)
+    await trapper.expect_exit(dead_ref, NOPROC)
     plain.ref.tell(lambda self: self.link(dead_ref))
     assert await plain.ref.wait_exit() == NOPROC
 
@@ -217,11 +217,13 @@ async def test_without_a_supervisor_the_program_is_the_parent(system: ActorSyste
 
 @pytest.mark.otp("signals.links_symmetric")
 async def test_linking_twice_is_one_link(system: ActorSystem) -> None:
-    a, b = await linked(system, Trapper)
-    await do(b, lambda self: self.link(a.ref))
-    a.ref.exit(WHY)
-    await settle()
-    assert b.got == [Exit(a.ref, WHY)]
+    a, b = await puppet(system), Probe(system)
+    ref = a.ref
+    await do(a, lambda self: self.link(b.ref))
+    b.link(ref)
+    ref.exit(WHY)
+    await b.expect_exit(ref, WHY)
+    await b.expect_nothing()
 
 
 @pytest.mark.otp("signals.links_symmetric")
@@ -242,17 +244,16 @@ async def test_a_chain_of_any_length_ends(system: ActorSystem) -> None:
 
 
 @pytest.mark.otp("signals.spawn_atomic", "gen_server_SUITE.start")
+@pytest.mark.crashes
 async def test_a_child_is_linked_before_it_can_end(system: ActorSystem) -> None:
     class Stillborn(Puppet):
         def on_start(self) -> None:
             raise ValueError
 
-    parent = await puppet(system, Trapper)
+    parent = Probe(system)
     ref = system.spawn(Stillborn, link_to=parent.ref, monitor_by=parent.ref)
-    await settle()
-    kinds = {type(message) for message in parent.got}
-    assert kinds == {Exit, Down}
-    assert all(message.ref is ref for message in parent.got)
+    await parent.expect_down(ref, Crash)
+    await parent.expect_exit(ref, Crash)
 
 
 @pytest.mark.otp("signals.spawn_atomic")
@@ -270,12 +271,11 @@ async def test_a_child_of_a_dead_parent_does_not_live(system: ActorSystem) -> No
 
 @pytest.mark.otp("signals.monitors_stack", "signals.monitor_by_name")
 async def test_monitors_stack(system: ActorSystem) -> None:
-    a, b = await puppet(system), await puppet(system, name="b")
-    made = await do(a, lambda self: [self.monitor(b.ref) for _ in range(3)])
-    ref = b.ref
+    a, ref = Probe(system), system.spawn(Puppet, name="b")
+    made = [a.watch(ref) for _ in range(3)]
     ref.exit(WHY)
     await settle()
-    assert a.got == [Down(monitor, ref, "b", WHY) for monitor in made]
+    assert a.messages == [Down(monitor, ref, "b", WHY) for monitor in made]
 
 
 @pytest.mark.otp("signals.monitors_stack")
@@ -290,12 +290,9 @@ async def test_a_monitor_does_not_bind(system: ActorSystem) -> None:
 
 @pytest.mark.otp("signals.monitor_dead")
 async def test_monitoring_the_dead_answers_noproc_at_once(system: ActorSystem) -> None:
-    a, b = await puppet(system), await puppet(system)
-    ref = b.ref
+    a, ref = Probe(system), system.spawn(Puppet)
     ref.exit(WHY)
-    monitor = await do(a, lambda self: self.monitor(ref))
-    await settle()
-    assert a.got == [Down(monitor, ref, None, NOPROC)]
+    await a.expect_down(a.watch(ref), NOPROC, within_s=0)
 
 
 @pytest.mark.otp("signals.demonitor")

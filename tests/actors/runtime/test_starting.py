@@ -20,7 +20,8 @@ from actors.runtime import (
     StartFailed,
 )
 from actors.runtime.tracing import Exited, Started
-from tests.actors.runtime.support import Puppet, Trapper, listen, puppet, settle
+from actors.testkit import record_events, settle
+from tests.actors.runtime.support import Puppet, Trapper, puppet
 
 
 class Slow(Puppet):
@@ -173,6 +174,7 @@ async def test_start_waits_for_on_start(system: ActorSystem) -> None:
 
 
 @pytest.mark.otp("gen_server_SUITE.start")
+@pytest.mark.crashes
 async def test_a_failed_start_tells_why_and_leaves_nothing(system: ActorSystem) -> None:
     with pytest.raises(StartFailed) as failed:
         await system.start(Failing, name="f")
@@ -183,9 +185,7 @@ async def test_a_failed_start_tells_why_and_leaves_nothing(system: ActorSystem) 
 
 
 @pytest.mark.otp("gen_server_SUITE.start", "gen_server_SUITE.crash")
-async def test_on_start_may_say_the_reason_without_a_crash(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_on_start_may_say_the_reason_without_a_crash(system: ActorSystem) -> None:
     class Refusing(Puppet):
         async def on_start(self) -> None:  # type: ignore[override]  # pykka: sync
             raise StartFailed(Custom("no room"))
@@ -193,7 +193,6 @@ async def test_on_start_may_say_the_reason_without_a_crash(
     with pytest.raises(StartFailed) as failed:
         await system.start(Refusing)
     assert failed.value.reason == Custom("no room")
-    assert not caplog.records
 
 
 @pytest.mark.otp("gen_server_SUITE.start")
@@ -202,7 +201,7 @@ async def test_one_that_is_not_needed_is_no_failure(system: ActorSystem) -> None
         def on_start(self) -> None:
             raise Ignore
 
-    started, ended = listen(system, Started), listen(system, Exited)
+    started, ended = record_events(system, Started), record_events(system, Exited)
     assert await system.start(Unneeded, name="u") is None
     assert (started, [event.reason for event in ended]) == ([], [NORMAL])
     assert nothing_is_left(system)
@@ -286,13 +285,14 @@ async def test_one_that_stops_itself_while_starting_never_was(system: ActorSyste
     assert log == ["on_start went on", "on_stop"]
 
 
+@pytest.mark.crashes
 async def test_kill_in_its_own_on_start(system: ActorSystem) -> None:
     class Suicidal(Puppet):
         def on_start(self) -> None:
             self.ref.exit(KILL)
             raise ValueError("too late to fail")
 
-    ended = listen(system, Exited)
+    ended = record_events(system, Exited)
     ref = system.spawn(Suicidal)
     await settle()
     assert [event.reason for event in ended] == [ref.exit_reason] == [KILLED]
@@ -311,7 +311,7 @@ async def test_when_started_also_tells_of_what_has_been(system: ActorSystem) -> 
 
 
 async def test_trappers_start_like_everybody(system: ActorSystem) -> None:
-    started = listen(system, Started)
+    started = record_events(system, Started)
     actor = await puppet(system, Trapper, name="t")
     assert [(e.name, e.id, e.incarnation, e.actor) for e in started] == [
         ("t", actor.ref.id, 1, "Trapper")

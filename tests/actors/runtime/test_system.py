@@ -22,7 +22,8 @@ from actors.runtime import (
 from actors.runtime.exits import Crash
 from actors.runtime.system import STOP_DEADLINE_S
 from actors.runtime.tracing import DeadLetter, Event, Exited, Started, TaskFailed
-from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, listen, puppet, settle
+from actors.testkit import Logs, advance, record_events, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, Trapper, puppet
 
 
 class Logging(Trapper):
@@ -147,7 +148,7 @@ async def test_a_tracer_hears_from_the_first_event_on() -> None:
 
 
 async def test_a_listener_that_fails_is_detached_and_hurts_nobody(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
+    system: ActorSystem, logs: Logs
 ) -> None:
     calls: list[Event] = []
 
@@ -157,11 +158,11 @@ async def test_a_listener_that_fails_is_detached_and_hurts_nobody(
         raise ValueError("a listener")
 
     cancel = system.events.subscribe(failing)
-    heard = listen(system, Started)
+    heard = record_events(system, Started)
     await puppet(system)
     await puppet(system)
     assert (len(calls), len(heard)) == (1, 2)
-    assert "detached" in caplog.text
+    logs.expect("detached")
 
 
 async def test_nobody_listens_for_free(system: ActorSystem) -> None:
@@ -172,10 +173,8 @@ async def test_nobody_listens_for_free(system: ActorSystem) -> None:
     assert not system.events.is_heard
 
 
-async def test_a_background_task_that_fails_is_an_event(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
-    failed, done = listen(system, TaskFailed), list[int]()
+async def test_a_background_task_that_fails_is_an_event(system: ActorSystem, logs: Logs) -> None:
+    failed, done = record_events(system, TaskFailed), list[int]()
 
     async def work(value: int) -> None:
         if value == 0:
@@ -187,6 +186,7 @@ async def test_a_background_task_that_fails_is_an_event(
     await settle()
     assert done == [1]
     assert [(event.name, type(event.reason)) for event in failed] == [("janitor", Crash)]
+    logs.expect("the task janitor failed")
     assert await (await puppet(system)).ref.call(1) == 1
 
 
@@ -195,7 +195,7 @@ async def test_a_background_task_that_fails_is_an_event(
 
 async def test_statistics_tell_what_is_there(system: ActorSystem) -> None:
     actor = await puppet(system, name="n")
-    await settle(2.0)
+    await advance(2.0)
     for _ in range(3):
         actor.ref.tell("x")
     assert actor.ref.statistics().mailbox == 3
@@ -209,7 +209,7 @@ async def test_statistics_tell_what_is_there(system: ActorSystem) -> None:
 
 
 async def test_an_unexpected_message_is_logged_by_type_only(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
+    system: ActorSystem, logs: Logs
 ) -> None:
     from actors.runtime import Actor
 
@@ -217,9 +217,8 @@ async def test_an_unexpected_message_is_logged_by_type_only(
     ref.tell("a secret of somebody")
     await settle()
     assert ref.is_alive()
-    assert [record.getMessage() for record in caplog.records] == [
-        "Unexpected message received by Actor n#1: str"
-    ]
+    assert logs.messages == ["Unexpected message received by Actor n#1: str"]
+    logs.expect("Unexpected")
 
 
 async def test_an_idle_actor_is_small(system: ActorSystem) -> None:

@@ -12,7 +12,8 @@ from outcome import Error, Value
 from actors.runtime import KILL, ActorSystem, Crash, DeadlineExceeded, TaskRef
 from actors.runtime.tasks import UNWIND_S
 from actors.runtime.tracing import Unkillable
-from tests.actors.runtime.support import AsyncPuppet, Puppet, do, listen, puppet, settle
+from actors.testkit import Logs, advance, record_events, settle
+from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
 KINDS = [Puppet, AsyncPuppet]
 
@@ -47,7 +48,7 @@ async def test_its_outcome_comes_in_a_turn_of_the_actor(
     error = ValueError("x")
     await run(actor, after, 2.0, error)
     assert await actor.ref.call("meanwhile") == "meanwhile"
-    await settle(2.0)
+    await advance(2.0)
     assert actor.got == ["meanwhile", Value("value"), Error(error)]
 
 
@@ -57,16 +58,17 @@ async def test_what_takes_too_long_is_cancelled_and_the_actor_hears_of_it(
     actor = await puppet(system, Puppet)
     task = await run(actor, after, 2.0, "late", timeout_s=1.0)
     await run(actor, after, 1.0, "in time", timeout_s=2.0)
-    await settle(1.5)
+    await advance(1.5)
     late = next(result for result in actor.got if isinstance(result, Error))
     assert isinstance(late.error, DeadlineExceeded)
     assert isinstance(late.error, TimeoutError)
     assert task.has_ended
-    await settle(2.0)
+    await advance(2.0)
     assert sorted(map(type, actor.got), key=str) == [Error, Value]
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.crashes
 async def test_a_callback_that_fails_crashes_the_actor(
     system: ActorSystem, kind: type[Any]
 ) -> None:
@@ -113,7 +115,7 @@ async def test_after_a_cancel_on_done_is_not_called(system: ActorSystem) -> None
     actor = await puppet(system)
     task = await run(actor, after, 1.0, "value")
     task.cancel()
-    await settle(2.0)
+    await advance(2.0)
     assert actor.got == []
 
 
@@ -152,10 +154,8 @@ async def test_tasks_of_a_starting_actor_wait_for_its_start(system: ActorSystem)
 # ---------------------------------------------------------------------- unkillable
 
 
-async def test_code_that_does_not_end_is_reported_and_left(
-    system: ActorSystem, caplog: pytest.LogCaptureFixture
-) -> None:
-    reports = listen(system, Unkillable)
+async def test_code_that_does_not_end_is_reported_and_left(system: ActorSystem, logs: Logs) -> None:
+    reports = record_events(system, Unkillable)
     gate = trio.Event()
 
     async def act(_self: Any) -> None:
@@ -170,16 +170,16 @@ async def test_code_that_does_not_end_is_reported_and_left(
     assert not ref.is_alive()
     assert ref.is_unwinding
     assert system.whereis("n") is None, "its name is free, its successor may start"
-    await settle(UNWIND_S + 0.1)
+    await advance(UNWIND_S + 0.1)
     assert [report.name for report in reports] == ["n"]
-    assert "does not end" in caplog.text
+    logs.expect("does not end")
     gate.set()
     await settle()
     assert not ref.is_unwinding
 
 
 async def test_code_that_takes_a_moment_to_end_is_not(system: ActorSystem) -> None:
-    reports = listen(system, Unkillable)
+    reports = record_events(system, Unkillable)
 
     async def act(_self: Any) -> None:
         try:
@@ -192,13 +192,13 @@ async def test_code_that_takes_a_moment_to_end_is_not(system: ActorSystem) -> No
     actor.ref.tell(act)
     await settle()
     actor.ref.exit(KILL)
-    await settle(UNWIND_S + 0.1)
+    await advance(UNWIND_S + 0.1)
     assert reports == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_failing_while_unwinding_is_logged_and_no_second_end(
-    system: ActorSystem, kind: type[Any], caplog: pytest.LogCaptureFixture
+    system: ActorSystem, kind: type[Any], logs: Logs
 ) -> None:
     async def work() -> None:
         try:
@@ -216,4 +216,5 @@ async def test_failing_while_unwinding_is_logged_and_no_second_end(
     ref.exit(KILL)
     await settle()
     assert str(ref.exit_reason) == "Killed()"
-    assert ("while unwinding" in caplog.text) == (kind is AsyncPuppet)
+    records = logs.expect(" crashed", times=int(kind is AsyncPuppet))
+    assert all("while unwinding" in str(record.exc_info) for record in records)
