@@ -49,7 +49,9 @@ def run_virtual(
     async def limited() -> T:
         with trio.move_on_after(limit_s):
             return await main(*args)
-        raise AssertionError(f"not over after {limit_s} s of loop time: something never comes")
+        raise AssertionError(
+            f"not over after {limit_s} s of loop time (limit_s): something never comes"
+        )
 
     used = MockClock(autojump_threshold=0) if clock is None else clock
     try:

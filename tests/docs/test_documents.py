@@ -33,6 +33,7 @@ DOCUMENTS = (
     "docs/protocol.md",
     "docs/pykka.md",
     "docs/supervision.md",
+    "docs/testing.md",
 )
 HAPPENING = ("README.md", "docs/protocol.md")
 PEOPLE_BEFORE = {"docs/protocol.md": ("bob",)}
