@@ -30,9 +30,13 @@ from supervision.admin import WhichChild as WhichChild
 from supervision.admin import WhichChildren as WhichChildren
 from supervision.backoff import Backoff as Backoff
 from supervision.dynamic import DynamicSupervisor as DynamicSupervisor
+from supervision.entities import Entities as Entities
+from supervision.entities import EntityRef as EntityRef
 from supervision.events import ChildReady as ChildReady
 from supervision.events import FailedToStart as FailedToStart
 from supervision.events import Level as Level
+from supervision.events import Passivated as Passivated
+from supervision.events import Passivation as Passivation
 from supervision.events import StartAttemptFailed as StartAttemptFailed
 from supervision.events import UncleanShutdown as UncleanShutdown
 from supervision.events import UncleanShutdowns as UncleanShutdowns

@@ -58,3 +58,19 @@ class UncleanShutdowns(Event):
 
     children: int
     reason: ExitReason
+
+
+class Passivation(StrEnum):
+    """Why an entity is passivated."""
+
+    ASKED = "asked"
+    IDLE = "idle"
+    MAKES_ROOM = "makes_room"
+    """For others: it was the least recently used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passivated(Event):
+    """This entity was asked to end; it comes back when something is sent to it."""
+
+    why: Passivation
