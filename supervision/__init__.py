@@ -41,6 +41,9 @@ from supervision.events import StartAttemptFailed as StartAttemptFailed
 from supervision.events import UncleanShutdown as UncleanShutdown
 from supervision.events import UncleanShutdowns as UncleanShutdowns
 from supervision.intensity import Window as Window
+from supervision.phases import CoordinatedShutdown as CoordinatedShutdown
+from supervision.phases import Phase as Phase
+from supervision.phases import PhaseEnded as PhaseEnded
 from supervision.reading import read_child as read_child
 from supervision.reading import read_supervisor as read_supervisor
 from supervision.reports import Report as Report
