@@ -12,11 +12,13 @@ root            one_for_one
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -54,7 +56,10 @@ from persistence.sqlite import SqliteStores, open_sqlite
 from supervision import (
     Backoff,
     ChildSpec,
+    CoordinatedShutdown,
     DynamicSupervisor,
+    Phase,
+    PhaseEnded,
     Restart,
     SpawnerHandle,
     Strategy,
@@ -89,6 +94,16 @@ RESTART_RETRY_MS = 500
 OPS_SOCKETS_MAX = 64
 """Operators and scrapers at the same time."""
 
+STOP_ACCEPTING, GOODBYE, STOP_TREE = "stop_accepting", "goodbye", "stop_tree"
+PHASES = (
+    Phase(STOP_ACCEPTING, 0.5),
+    Phase(GOODBYE, 8.0),
+    Phase(STOP_TREE, 8.0),
+)
+"""How the service ends. Goodbyes end by then even if some sockets do not: the process must exit
+within ten seconds. Stopping the tree writes what channels have not written yet, for the stores are
+below everybody and are closed last, on every way out."""
+
 
 @dataclass(slots=True)
 class App:
@@ -100,8 +115,7 @@ class App:
     root: Ref
     server: Server
     ops: Server | None
-    metrics: Metrics
-    backend: Backend
+    shutdown: CoordinatedShutdown
 
     @property
     def url(self) -> str:
@@ -111,13 +125,19 @@ class App:
     def ops_url(self) -> str | None:
         return None if self.ops is None else http_url(self.ops.address)
 
-    async def drain(self) -> None:
-        """Say goodbye to every client, then end the tree from the front backwards."""
-        self.backend.drain()
-        hub = self.system.whereis(HUB)
-        if hub is not None:
-            await hub_of(hub).drain()
-        await self.system.stop(self.root)
+
+def make_shutdown() -> CoordinatedShutdown:
+    """The phases of the service's end, nothing in them yet."""
+    return CoordinatedShutdown(*PHASES, on_phase=log_phase)
+
+
+def log_phase(ended: PhaseEnded) -> None:
+    level = logging.INFO if ended.went_well else logging.WARNING
+    failed = {name: repr(error) for name, error in ended.failed.items()}
+    logger.log(
+        level, "shutdown_phase", phase=ended.phase, reason=ended.reason,
+        took_s=round(ended.took_s, 3), failed=failed, late=ended.late,
+    )  # fmt: skip
 
 
 def wall_ms() -> int:
@@ -127,9 +147,14 @@ def wall_ms() -> int:
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, *, rng: random.Random | None = None, clock_ms: Callable[[], int] = wall_ms
+    settings: Settings,
+    *,
+    rng: random.Random | None = None,
+    clock_ms: Callable[[], int] = wall_ms,
+    shutdown: CoordinatedShutdown | None = None,
 ) -> AsyncIterator[App]:
-    """Everything started and listening. Leaving it ends the tree and closes the stores.
+    """Everything started and listening. Leaving it ends the tree and closes the stores; to say
+    goodbye to clients before that, run the `shutdown` (`make_shutdown` makes one).
 
     Raises `DataDirectoryInUse`, `Corrupt`, or `OSError` if an address cannot be bound."""
     rng = rng or random.Random()
@@ -149,13 +174,24 @@ async def open_app(
             assert root is not None
             metrics.watch("store", stores.statistics)
             metrics.watch("server", server.statistics)
-            yield App(settings, system, stores, root, server, ops, metrics, backend)
+            shutdown = shutdown or make_shutdown()
+            shutdown.add(STOP_ACCEPTING, "ops", backend.drain)
+            shutdown.add(GOODBYE, HUB, partial(say_goodbye, system))
+            shutdown.add(STOP_TREE, "root", partial(system.stop, root))
+            yield App(settings, system, stores, root, server, ops, shutdown)
             if root.is_alive():
                 await system.stop(root)
         finally:
             server.close()
             if ops is not None:
                 ops.close()
+
+
+async def say_goodbye(system: ActorSystem) -> None:
+    """Tell every client that the service ends, and newcomers too, and wait until they are gone."""
+    hub = system.whereis(HUB)
+    if hub is not None:
+        await hub_of(hub).drain()
 
 
 async def bind_ops(settings: Settings, backend: Backend) -> Server | None:

@@ -43,8 +43,6 @@ LEASE_S = 15.0
 """How often the presence registry hears that this gateway is alive, at most."""
 LEASES_PER_SILENCE = 4
 """Renewals within the silence that ends a lease: some may be late."""
-DRAIN_DEADLINE_S = 8.0
-"""Draining ends by then even if some sockets do not: the process must exit within ten seconds."""
 DRAIN_RETRY_MS = (500, 5000)
 """Clients are told to come back after a moment in this range, each another."""
 
@@ -360,14 +358,13 @@ class Hub(Actor):
     # ------------------------------------------------------------------ draining
 
     async def drain(self) -> None:
-        """Say `bye` 4012 to everybody, and wait until they are gone or the deadline has come."""
+        """Say `bye` 4012 to everybody, also to whoever comes yet, and wait until they are gone."""
         self._draining = True
         for connection in list(self._connections):
             connection.close(CloseCode.DRAIN, "drain", self._retry_ms())
-        with trio.move_on_after(DRAIN_DEADLINE_S):
-            while self._connections:
-                self._emptied = trio.Event()
-                await self._emptied.wait()
+        while self._connections:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
 
     def _retry_ms(self) -> int:
         return self._rng.randint(*DRAIN_RETRY_MS)

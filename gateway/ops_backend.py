@@ -92,7 +92,7 @@ class Backend:
                 context=report.context, child=report.offender, reason=report.reason,
             )  # fmt: skip
 
-    def drain(self) -> None:
+    async def drain(self) -> None:
         """The server is about to leave: not ready any more."""
         self._draining = True
 

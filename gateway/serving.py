@@ -15,12 +15,15 @@ import trio
 from gateway.config import Settings, SettingsError, load_settings
 from gateway.failures import in_one_line
 from persistence.errors import StoreError
+from supervision import CoordinatedShutdown
 
 EXIT_DEADLINE_S = 9.0
 """After a signal: how long goodbyes and the end of the tree may take."""
 LAST_RESORT_S = 9.7
 """By then the process ends, also if a write to the disk does not return. What was acknowledged is
 on disk, and nothing that waits still has been."""
+TREE_GAVE_UP = "the tree gave up"
+"""The one reason to shut down that is no signal's."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -42,21 +45,23 @@ def main(argv: Sequence[str]) -> int:
 async def serve(settings: Settings) -> int:
     """Serve until a signal or the end of the tree. Signals that come later change nothing: the
     drain has a deadline of its own, and interrupting it would lose its exit status."""
-    told = trio.Event()
+    from gateway.app import make_shutdown
+
+    shutdown = make_shutdown()
     last_resort = threading.Timer(LAST_RESORT_S, _force_exit)
     last_resort.daemon = True
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
 
         async def listen() -> None:
-            async for _ in signals:
-                if not told.is_set():
+            async for number in signals:
+                if not last_resort.is_alive():
                     last_resort.start()
-                told.set()
+                shutdown.request(signal.Signals(number).name)
 
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen)
-                status = await _serve_until(told, settings)
+                status = await _serve_until(shutdown, settings)
                 nursery.cancel_scope.cancel()
         finally:
             last_resort.cancel()
@@ -68,27 +73,26 @@ def _force_exit() -> None:
     os._exit(1)
 
 
-async def _serve_until(told: trio.Event, settings: Settings) -> int:
+async def _serve_until(shutdown: CoordinatedShutdown, settings: Settings) -> int:
     from gateway.app import open_app
 
-    async with open_app(settings) as app:
+    async with open_app(settings, shutdown=shutdown) as app:
         print(f"listening on {app.url}", flush=True)
         if app.ops_url is not None:
             print(f"ops on {app.ops_url}", flush=True)
         async with trio.open_nursery() as nursery:
 
-            async def until_told() -> None:
-                await told.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(until_told)
-            reason = await app.root.wait_exit()
-            if not told.is_set():
+            async def watch_tree() -> None:
+                reason = await app.root.wait_exit()
                 structlog.get_logger("app").error("tree_gave_up", reason=repr(reason))
+                shutdown.request(TREE_GAVE_UP)
+
+            nursery.start_soon(watch_tree)
+            reason = await shutdown.requested()
             nursery.cancel_scope.cancel()
         with trio.move_on_after(EXIT_DEADLINE_S):
-            await app.drain()
-    return 0 if told.is_set() else 1
+            await shutdown.run(reason)
+    return 1 if reason == TREE_GAVE_UP else 0
 
 
 def configure_logs() -> None:
