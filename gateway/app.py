@@ -54,6 +54,7 @@ from gateway.wire.codes import CloseCode
 from persistence.records import ThreadId, UserId
 from persistence.sqlite import SqliteStores, open_sqlite
 from supervision import (
+    Accepted,
     Backoff,
     ChildSpec,
     CoordinatedShutdown,
@@ -61,6 +62,7 @@ from supervision import (
     Phase,
     PhaseEnded,
     Restart,
+    Rule,
     SpawnerHandle,
     Strategy,
     Supervisor,
@@ -81,6 +83,16 @@ users leaving every second for as long as a session waits."""
 INTENSITY, PERIOD_S = 20, 10.0
 """Restarts a supervisor of the fixed part may spend before it gives up and its parent acts. A node
 whose journal crashes twice a second for ten seconds has a fault that restarting does not mend."""
+
+ACCEPTED = tuple(
+    Accepted(
+        f"root.{part}", Rule.EQUAL_BUDGETS,
+        "the end of the root closes every socket, and is for a storm in which many parts fail; for"
+        " one part that gives up again and again, there are /ready and the log",
+    )
+    for part in ("storage", "directory", "front")
+)  # fmt: skip
+"""Where the tree breaks a rule of `supervision.lint` on purpose."""
 
 CHILD_INTENSITY, CHILD_PERIOD_S, RETIRE_S = 10, 10.0, 5.0
 """A channel or session that crashes more often than this is retired alone, for a while."""

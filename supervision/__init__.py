@@ -41,6 +41,10 @@ from supervision.events import StartAttemptFailed as StartAttemptFailed
 from supervision.events import UncleanShutdown as UncleanShutdown
 from supervision.events import UncleanShutdowns as UncleanShutdowns
 from supervision.intensity import Window as Window
+from supervision.lint import Accepted as Accepted
+from supervision.lint import Finding as Finding
+from supervision.lint import Rule as Rule
+from supervision.lint import lint as lint
 from supervision.phases import CoordinatedShutdown as CoordinatedShutdown
 from supervision.phases import Phase as Phase
 from supervision.phases import PhaseEnded as PhaseEnded

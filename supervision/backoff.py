@@ -38,9 +38,15 @@ class Backoff:
 
     def delay_s(self, attempt: int, rng: random.Random) -> float:
         """The wait before restart `attempt` (from 1) of a run of failures."""
+        return self._full_s(attempt) * (1 - self.jitter * rng.random())
+
+    def shortest_s(self, attempt: int) -> float:
+        """The shortest that chance can make that wait."""
+        return self._full_s(attempt) * (1 - self.jitter)
+
+    def _full_s(self, attempt: int) -> float:
         assert attempt >= 1
-        full_s = min(self.max_s, self.min_s * FACTOR ** min(attempt - 1, EXPONENT_MAX))
-        return full_s * (1 - self.jitter * rng.random())
+        return min(self.max_s, self.min_s * FACTOR ** min(attempt - 1, EXPONENT_MAX))
 
     @property
     def reset_s(self) -> float:
