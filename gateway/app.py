@@ -15,8 +15,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,7 +38,7 @@ from actors.chat.services import (
     Services,
 )
 from actors.chat.session import Session
-from actors.runtime import Actor, ActorSystem, Ref, open_system
+from actors.runtime import Actor, ActorSystem, Ref, open_system, watch_loop
 from gateway.config import Settings, http_url
 from gateway.hub import Hub
 from gateway.listeners import Listener
@@ -190,9 +190,10 @@ async def open_app(
             shutdown.add(STOP_ACCEPTING, "ops", backend.drain)
             shutdown.add(GOODBYE, HUB, partial(say_goodbye, system))
             shutdown.add(STOP_TREE, "root", partial(system.stop, root))
-            yield App(settings, system, stores, root, server, ops, shutdown)
-            if root.is_alive():
-                await system.stop(root)
+            with watching(settings, system, metrics):
+                yield App(settings, system, stores, root, server, ops, shutdown)
+                if root.is_alive():
+                    await system.stop(root)
         finally:
             server.close()
             if ops is not None:
@@ -204,6 +205,17 @@ async def say_goodbye(system: ActorSystem) -> None:
     hub = system.whereis(HUB)
     if hub is not None:
         await hub_of(hub).drain()
+
+
+@contextmanager
+def watching(settings: Settings, system: ActorSystem, metrics: Metrics) -> Iterator[None]:
+    """The loop under watch, unless settings say that it need not be."""
+    if settings.stall_ms == 0:
+        yield
+        return
+    with watch_loop(system, settings.stall_ms / 1000) as watchdog:
+        metrics.watch("loop", watchdog.statistics)
+        yield
 
 
 async def bind_ops(settings: Settings, backend: Backend) -> Server | None:

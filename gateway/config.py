@@ -57,6 +57,8 @@ class Settings:
     hb_ms: int = HB_MS
     offline_ms: int = OFFLINE_MS
     auth_ms: int = AUTH_MS
+    stall_ms: int = 500
+    """The loop is reported when it has not turned for so long; 0 for never."""
     argon2_cost: str = "default"
     """`test` hashes passwords cheaply and unsafely, for tests and benchmarks only."""
     limits: Limits = field(default_factory=Limits)
@@ -224,6 +226,7 @@ _TABLE: Final[Mapping[str, _Setting]] = {
     "hb_ms": _Setting(_PERIOD, "MS", f"how often clients send a heartbeat ({HB_MS})"),
     "offline_ms": _Setting(_PERIOD, "MS", f"silence that counts as offline ({OFFLINE_MS})"),
     "auth_ms": _Setting(_PERIOD, "MS", f"time to authenticate ({AUTH_MS})"),
+    "stall_ms": _Setting(_whole_number(0, DAY_MS), "MS", "a loop stuck so long is reported (500)"),
     "argon2_cost": _Setting(_text("default|test", "default or test")),
     **{f"limit_{name}": _Setting(_whole_number(-(10**18), 10**18)) for name in LIMIT_NAMES},
 }

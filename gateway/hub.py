@@ -24,8 +24,8 @@ from actors.chat.messages import (
     UserUp,
     session_name,
 )
-from actors.chat.presence_state import stood_still
 from actors.runtime import Actor, Down, NameUp, Ref, Spawner
+from actors.runtime.stalls import stood_still
 from gateway.config import Settings
 from gateway.connection import Connection, Transport
 from gateway.metrics import Metrics

@@ -27,11 +27,11 @@ from actors.chat.presence_state import (
     Watch,
     changed_since,
     next_poll_ms,
-    stood_still,
 )
 from actors.chat.privacy import mutual
 from actors.chat.services import Services, store_refusal
 from actors.runtime import Actor
+from actors.runtime.stalls import stood_still
 from persistence.records import AccountChange, UserId
 
 TICK_S = 1.0

@@ -29,16 +29,6 @@ POLL_INTERVAL_MS_MAX = 60_000
 """Above the comfortable rate the interval stretches in proportion, up to the maximum."""
 
 
-STALL_SHARE = 0.25
-"""A look that comes late by this share of the silence rule tells of a stall, not of load."""
-
-
-def stood_still(gap_s: float, period_s: float, silence_s: float) -> bool:
-    """Whether the process stood still between two looks, `gap_s` apart instead of `period_s`: what
-    others sent meanwhile waits unread, so their silence is not to be judged yet."""
-    return gap_s > period_s + STALL_SHARE * silence_s
-
-
 @dataclass(slots=True)
 class PresenceState:
     version: int

@@ -77,3 +77,6 @@ from actors.runtime.system import open_system as open_system
 from actors.runtime.tasks import TaskRef as TaskRef
 from actors.runtime.timers import TimerRef as TimerRef
 from actors.runtime.timers import exit_after as exit_after
+from actors.runtime.watchdog import Watchdog as Watchdog
+from actors.runtime.watchdog import WatchdogStatistics as WatchdogStatistics
+from actors.runtime.watchdog import watch_loop as watch_loop

@@ -103,6 +103,15 @@ class TaskFailed(Event):
     reason: ExitReason
 
 
+@dataclass(frozen=True, slots=True)
+class LoopStalled(Event):
+    """The loop turns again, `duration_s` after it should have. It was stuck in `stack`, in code of
+    this actor; `id` is 0 if in nobody's. The stack is empty if nobody could look meanwhile."""
+
+    duration_s: float
+    stack: str
+
+
 Listener = Callable[[Event], None]
 
 

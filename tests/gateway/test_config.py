@@ -25,7 +25,7 @@ def test_without_anything_given_the_defaults_are_the_documented_ones() -> None:
     assert settings.ops == ("127.0.0.1", 8081)
     assert not settings.lab
     assert (settings.hb_ms, settings.offline_ms, settings.auth_ms) == (4000, 60_000, 10_000)
-    assert settings.limits.send_per_s == 10
+    assert (settings.stall_ms, settings.limits.send_per_s) == (500, 10)
 
 
 def test_an_unknown_flag_does_not_hide_other_problems() -> None:
