@@ -4,17 +4,14 @@
 did nothing for a while, and neither did whoever looks at it. That is no fault of its code.
 
 **Rule.** Looks are a period apart. One that comes late tells that nobody could act in between, so
-what others failed to do meanwhile is not held against them. Unless processor time went by: then it
-was the loop that kept everybody from acting, in code that does not give the interpreter back.
+what others failed to do meanwhile is not held against them. Except for the processor time that went
+by: so long the loop kept everybody from acting, in code that did not give the interpreter back.
 """
 
 from __future__ import annotations
 
 STALL_SHARE = 0.25
 """A look that comes late by this share of the silence rule tells of a stall, not of load."""
-
-BUSY_SHARE = 0.5
-"""A late look was kept waiting by our own code if it computed for this share of the time."""
 
 LOOKS_PER_STALL = 4
 """Looks within the time that counts as a stall, so that it is noticed a quarter late at most."""
@@ -41,8 +38,8 @@ class Patience:
         gap_s, used_s = at_s - self._at_s, cpu_s - self._cpu_s
         self._at_s, self._cpu_s = at_s, cpu_s
         is_late = stood_still(gap_s, self._stall_s / LOOKS_PER_STALL, self._stall_s)
-        if is_late and used_s < BUSY_SHARE * gap_s:
-            self._since_s += gap_s
+        if is_late:
+            self._since_s += max(gap_s - used_s, 0.0)
         stuck_s = at_s - self._since_s
         return stuck_s if stuck_s >= self._stall_s else 0.0
 

@@ -93,30 +93,40 @@ class Watchdog:
     # ------------------------------------------------------------------ in the thread
 
     def _run(self) -> None:
-        while not self._is_over.wait(self._look_s):
+        while True:
             self._has_turned.clear()
-            asked_s = self._turned_s = self._clock_s()
+            patience = Patience(self.stall_s, self._clock_s(), self._cpu_s())
+            if self._is_over.wait(self._look_s):
+                return
+            scene = self._judge(patience, None)
+            if scene is None:
+                patience.excuse()  # nobody had asked it to turn
             if not self._system.dispatcher.from_thread(self._turn):
                 return  # the loop has ended
-            self._await_turn(Patience(self.stall_s, asked_s, self._cpu_s()))
+            self._await_turn(patience, scene)
 
-    def _await_turn(self, patience: Patience) -> None:
+    def _await_turn(self, patience: Patience, scene: _Scene | None) -> None:
         """Until the loop turns, or the watch is over."""
-        scene: _Scene | None = None
         while not self._has_turned.wait(self._look_s):
-            stuck_s = patience.look(self._clock_s(), self._cpu_s())
             if self._is_over.is_set():
                 return
-            if stuck_s and scene is None and not self._has_turned.is_set():
-                scene = self._look_at_loop()
-                if scene is None:
-                    patience.excuse()
-                else:
-                    _report(scene, stuck_s)
+            scene = self._judge(patience, scene)
         stuck_s = patience.look(self._turned_s, self._cpu_s())
         if stuck_s and not self._is_over.is_set():
             logger.warning("the loop turns again, after %.3f s", stuck_s)
             self._system.dispatcher.from_thread(self._over, scene or _Scene(None, ""), stuck_s)
+
+    def _judge(self, patience: Patience, scene: _Scene | None) -> _Scene | None:
+        """Report the loop if it is stuck and that was not said before; where."""
+        stuck_s = patience.look(self._clock_s(), self._cpu_s())
+        if scene is not None or not stuck_s or self._has_turned.is_set():
+            return scene
+        scene = self._look_at_loop()
+        if scene is None:
+            patience.excuse()
+        else:
+            _report(scene, stuck_s)
+        return scene
 
     def _look_at_loop(self) -> _Scene | None:
         """None if it waits in a debugger, or is gone."""
