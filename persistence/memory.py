@@ -146,10 +146,10 @@ class MemorySessions:
             del self._sessions[sid]
         return revoked
 
-    async def touch(self, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
+    async def touch(self, uid: UserId, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
         await checkpoint()
         session = self._sessions.get(sid)
-        if session is not None:
+        if session is not None and session.uid == uid:
             self._sessions[sid] = replace(
                 session,
                 seen_ms=max(session.seen_ms, seen_ms),

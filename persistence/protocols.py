@@ -78,8 +78,8 @@ class SessionStore(Protocol):
     async def revoke(self, uid: UserId, sids: Collection[SessionId]) -> Sequence[SessionId]:
         """Delete those of `sids` that belong to `uid`; answers which they were, oldest first."""
 
-    async def touch(self, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
-        """Note use: both times only move forward."""
+    async def touch(self, uid: UserId, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
+        """Note use of a session of `uid`: both times only move forward. Others': no effect."""
 
 
 class ContactStore(Protocol):

@@ -22,6 +22,14 @@ ClientId = NewType("ClientId", str)
 """A client's own id of a request (`cid`), unique per thread and sender."""
 
 
+def id_number(text: str, prefix: str) -> int | None:
+    """The row number in an id of ours (`u12`); None for what cannot be one."""
+    digits = text[len(prefix) :]
+    if not text.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
+        return None
+    return None if digits[0] == "0" or len(digits) > 18 else int(digits)
+
+
 class EventKind(StrEnum):
     """The durable event kinds of PROTOCOL.md §3."""
 
@@ -76,6 +84,16 @@ def search_words(user: str, name: str) -> frozenset[str]:
     """What `AccountStore.search` looks among: login name, display name and its words, folded."""
     folded = name.casefold()
     return frozenset({user, folded, *folded.split()})
+
+
+def prefix_end(prefix: str) -> str:
+    """The least text above all that start with `prefix`, in the order of code points."""
+    for end in range(len(prefix), 0, -1):
+        last = ord(prefix[end - 1])
+        if last < 0x10FFFF:
+            following = 0xE000 if last == 0xD7FF else last + 1  # surrogates are no characters
+            return prefix[: end - 1] + chr(following)
+    return "\U0010ffff" * 64  # an empty prefix: everything
 
 
 @dataclass(frozen=True, slots=True)

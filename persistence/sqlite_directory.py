@@ -19,9 +19,11 @@ from persistence.records import (
     Relation,
     SessionId,
     UserId,
+    id_number,
+    prefix_end,
     search_words,
 )
-from persistence.sqlite_files import as_json, fetch_json, id_number
+from persistence.sqlite_files import as_json, fetch_json
 from persistence.sqlite_readers import Readers
 from persistence.sqlite_writer import Writer
 
@@ -66,7 +68,7 @@ class SqliteAccounts:
     async def search(self, prefix: str, limit: int) -> Sequence[Account]:
         folded = prefix.casefold()
         words = "SELECT account FROM account_words WHERE word >= ? AND word < ?"
-        return await self._accounts(f"a.id IN ({words})", folded, _after(folded), limit=limit)
+        return await self._accounts(f"a.id IN ({words})", folded, prefix_end(folded), limit=limit)
 
     async def update(self, uid: UserId, change: AccountChange) -> None:
         number = id_number(uid, "u")
@@ -129,16 +131,6 @@ def _update(number: int, change: AccountChange, connection: sqlite3.Connection) 
             _index_words(connection, number, user, change.name)
 
 
-def _after(prefix: str) -> str:
-    """The least text above all that start with `prefix`, in the order of code points."""
-    for end in range(len(prefix), 0, -1):
-        last = ord(prefix[end - 1])
-        if last < 0x10FFFF:
-            following = 0xE000 if last == 0xD7FF else last + 1  # surrogates are no characters
-            return prefix[: end - 1] + chr(following)
-    return "\U0010ffff" * 64  # an empty prefix: everything
-
-
 # ---------------------------------------------------------------------------- sessions
 
 
@@ -172,14 +164,14 @@ class SqliteSessions:
 
         return await self._writer.submit(work, fast=work) if numbers else []
 
-    async def touch(self, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
+    async def touch(self, uid: UserId, sid: SessionId, seen_ms: int, expires_ms: int) -> None:
         number = id_number(sid, "s")
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "UPDATE sessions SET seen_ms = max(seen_ms, ?), expires_ms = max(expires_ms, ?)"
-                " WHERE id = ?",
-                (seen_ms, expires_ms, number),
+                " WHERE uid = ? AND id = ?",
+                (seen_ms, expires_ms, uid, number),
             )
 
         await self._writer.submit(work, fast=work)

@@ -188,14 +188,6 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def id_number(text: str, prefix: str) -> int | None:
-    """The row number in an id of ours (`u12`); None for what cannot be one."""
-    digits = text[len(prefix) :]
-    if not text.startswith(prefix) or not (digits.isascii() and digits.isdigit()):
-        return None
-    return None if digits[0] == "0" or len(digits) > 18 else int(digits)
-
-
 def translated(error: sqlite3.Error, path: Path) -> StoreError:
     """What an error of the engine means when it surely left nothing behind."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

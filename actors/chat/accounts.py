@@ -197,7 +197,7 @@ class Accounts(Actor):
         expires_ms = session.expires_ms
         if now_ms - session.seen_ms >= TOUCH_AFTER_MS:
             expires_ms = self._expiry(now_ms)
-            await self._services.sessions.touch(session.sid, now_ms, expires_ms)
+            await self._services.sessions.touch(session.uid, session.sid, now_ms, expires_ms)
         login = LoggedIn(session.uid, session.sid, session.device, fresh=False)
         return Done({"uid": session.uid, "sid": session.sid, "exp": expires_ms, "login": login})
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from persistence.memory_log import MemoryLog
+from persistence.postgres import PostgresStores
 from persistence.protocols import (
     AccountStore,
     ContactStore,
@@ -40,6 +42,17 @@ class Stores(Protocol):
     def threads(self) -> ThreadStore: ...
     @property
     def log(self) -> MessageLog: ...
+
+
+class Directories:
+    """Stores whose log is somewhere else."""
+
+    def __init__(self, stores: PostgresStores) -> None:
+        self.accounts: AccountStore = stores.accounts
+        self.sessions: SessionStore = stores.sessions
+        self.contacts: ContactStore = stores.contacts
+        self.threads: ThreadStore = stores.threads
+        self.log: MessageLog = MemoryLog()
 
 
 def account(user: str, name: str = "", **fields: Any) -> Account:

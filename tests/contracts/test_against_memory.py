@@ -6,19 +6,22 @@ refusals included, must be equal. Now and then the durable one is closed and ope
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from persistence.batching import check_append
 from persistence.errors import StoreError
 from persistence.memory import MemoryStores
+from persistence.postgres import open_postgres
 from persistence.records import (
     AccountChange,
     Append,
@@ -40,7 +43,8 @@ from persistence.records import (
     UserId,
 )
 from persistence.sqlite import open_sqlite
-from tests.contracts.stores import Stores, account, session
+from tests.contracts.stores import Directories, Stores, account, session
+from tests.servers.postgres import PostgresServer
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ session_calls = st.one_of(
     calls("sessions", "by_token", st.integers(0, 30).map(token)),
     calls("sessions", "of_user", uids),
     calls("sessions", "revoke", uids, st.lists(sids, max_size=3)),
-    calls("sessions", "touch", sids, small, small),
+    calls("sessions", "touch", uids, sids, small, small),
 )
 
 contact_calls = st.one_of(
@@ -245,18 +249,23 @@ log_calls = st.one_of(
 )
 
 
+Open = Callable[[], AbstractAsyncContextManager[Stores]]
+
+
 @asynccontextmanager
-async def directory() -> AsyncIterator[Path]:
-    with TemporaryDirectory() as name:
-        yield Path(name)
+async def of_postgres(urls: Sequence[str]) -> AsyncIterator[Stores]:
+    async with open_postgres(urls) as stores:
+        yield Directories(stores)
 
 
-async def compare(run: list[Call]) -> None:
+async def compare(run: list[Call], opened: Open | None = None) -> None:
+    """`opened` opens the same stores each time; without it, SQLite in a directory of its own."""
     model = MemoryStores()
-    async with directory() as path:
+    with TemporaryDirectory() as name:
+        opened = opened or partial(open_sqlite, Path(name))
         remaining = list(reversed(run))
         while remaining:
-            async with open_sqlite(path) as stores:
+            async with opened() as stores:
                 while remaining and (call := remaining.pop()) != REOPEN:
                     if call.method == "add":
                         draft, *rest = call.arguments
@@ -280,7 +289,19 @@ async def test_message_log_answers_as_the_reference(run: list[Call]) -> None:
     await compare(claims + run)
 
 
+directory_calls = st.one_of(account_calls, session_calls, contact_calls, thread_calls)
+
+
 @settings(max_examples=40, deadline=None)
-@given(runs(st.one_of(account_calls, session_calls, contact_calls, thread_calls)))
+@given(runs(directory_calls))
 async def test_other_stores_answer_as_the_reference(run: list[Call]) -> None:
     await compare(run)
+
+
+@pytest.mark.parametrize("databases", [1, 3])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(run=runs(directory_calls))
+async def test_postgres_answers_as_the_reference(
+    postgres: PostgresServer, databases: int, run: list[Call]
+) -> None:
+    await compare(run, partial(of_postgres, postgres.emptied(databases)))

@@ -60,8 +60,9 @@ async def test_revoke_deletes_the_users_own_only(stores: Stores) -> None:
 
 async def test_touch_moves_both_times_forward_only(stores: Stores) -> None:
     added = await stores.sessions.add(session(ANN, b"a", 10, expires_ms=100), 10)
-    await stores.sessions.touch(added.sid, 5, 200)
-    await stores.sessions.touch(added.sid, 20, 150)
-    await stores.sessions.touch(SessionId("s9"), 99, 999)
-    await stores.sessions.touch(SessionId("x"), 99, 999)
+    await stores.sessions.touch(ANN, added.sid, 5, 200)
+    await stores.sessions.touch(ANN, added.sid, 20, 150)
+    await stores.sessions.touch(ANN, SessionId("s9"), 99, 999)
+    await stores.sessions.touch(ANN, SessionId("x"), 99, 999)
+    await stores.sessions.touch(BOB, added.sid, 99, 999)
     assert await stores.sessions.by_token(b"a") == replace(added, seen_ms=20, expires_ms=200)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from persistence import sqlite, sqlite_files
+from persistence import sqlite
 from persistence.errors import Corrupt, DataDirectoryInUse, StoreUnavailable
 from persistence.records import ClientId, Committed, Event, Rewrite, Span, ThreadId
 from persistence.sqlite import backup_directory, open_sqlite
-from persistence.sqlite_files import DATABASE, id_number
+from persistence.sqlite_files import DATABASE
 from tests.contracts.stores import ANN, DM, account, append, event, filled
 
 
@@ -281,11 +281,3 @@ async def test_health_and_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(sqlite, "DISK_FREE_BYTES_MIN", 2**62)
         with pytest.raises(StoreUnavailable, match="free space"):
             await stores.health()
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("u1", 1), ("u907", 907), ("u0", None), ("u", None), ("s1", None)]
-)
-def test_id_number(text: str, number: int | None) -> None:
-    assert id_number(text, "u") == number
-    assert sqlite_files.id_number(f"x{text}", "u") is None

