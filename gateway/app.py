@@ -48,11 +48,11 @@ from gateway.ops_backend import Backend
 from gateway.pages import load_pages
 from gateway.proxies import network
 from gateway.server import Server, ServerSettings
+from gateway.stores import Stores, open_stores
 from gateway.transport import WebSocketTransport
 from gateway.wire import codec
 from gateway.wire.codes import CloseCode
 from persistence.records import ThreadId, UserId
-from persistence.sqlite import SqliteStores, open_sqlite
 from supervision import (
     Accepted,
     Backoff,
@@ -123,7 +123,7 @@ class App:
 
     settings: Settings
     system: ActorSystem
-    stores: SqliteStores
+    stores: Stores
     root: Ref
     server: Server
     ops: Server | None
@@ -168,12 +168,12 @@ async def open_app(
     """Everything started and listening. Leaving it ends the tree and closes the stores; to say
     goodbye to clients before that, run the `shutdown` (`make_shutdown` makes one).
 
-    Raises `DataDirectoryInUse`, `Corrupt`, or `OSError` if an address cannot be bound."""
+    Raises `StoreError` if a store cannot be opened, or `OSError` if an address cannot be bound."""
     rng = rng or random.Random()
     metrics = Metrics()
-    async with open_sqlite(settings.data) as stores, open_system(rng, settings.node) as system:
+    async with open_stores(settings, rng) as stores, open_system(rng, settings.node) as system:
         services = make_services(settings, stores, system, clock_ms)
-        backend = Backend(system, metrics)
+        backend = Backend(system, metrics, stores)
         server = make_server(settings, system, metrics)
         ops: Server | None = None
         try:
@@ -184,7 +184,9 @@ async def open_app(
             )
             root = await system.start(Supervisor, spec, name="root", timeout_s=START_DEADLINE_S)
             assert root is not None
-            metrics.watch("store", stores.statistics)
+            metrics.watch("healthy", stores.healthy)
+            for name, engine in stores.engines.items():
+                metrics.watch(name, engine.statistics)
             metrics.watch("server", server.statistics)
             shutdown = shutdown or make_shutdown()
             shutdown.add(STOP_ACCEPTING, "ops", backend.drain)
@@ -274,14 +276,14 @@ def hub_of(ref: Ref) -> Hub:
 
 
 def make_services(
-    settings: Settings, stores: SqliteStores, system: ActorSystem, clock_ms: Callable[[], int]
+    settings: Settings, stores: Stores, system: ActorSystem, clock_ms: Callable[[], int]
 ) -> Services:
     limits = settings.limits
     return Services(
-        accounts=stores.accounts,
-        sessions=stores.sessions,
-        contacts=stores.contacts,
-        threads=stores.threads,
+        accounts=stores.directories.accounts,
+        sessions=stores.directories.sessions,
+        contacts=stores.directories.contacts,
+        threads=stores.directories.threads,
         log=stores.log,
         channels=SpawnerHandle(system, CHANNELS),
         session_actors=SpawnerHandle(system, SESSIONS),

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 from gateway.proxies import network
 from gateway.wire.limits import AUTH_MS, HB_MS, LIMIT_NAMES, OFFLINE_MS, Limits, problems
 
 ENVIRONMENT_PREFIX: Final = "COPPICE_"
 OPS_PORT: Final = 8081
+EMBEDDED: Final = "sqlite:"
 OFF: Final = "off"
 """The ops address of a server without one."""
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -73,7 +73,10 @@ def load_settings(argv: Sequence[str], environ: Mapping[str, str] | None = None)
 
 
 def load_one(
-    name: str, flag: str | None, config: str | None, environ: Mapping[str, str] | None = None
+    name: str,
+    flag: str | Sequence[str] | None,
+    config: str | None,
+    environ: Mapping[str, str] | None = None,
 ) -> Any:
     """One setting, for a command that needs no other: from its flag, if that was given, or else
     from where the server has it. What is wrong with others' values does not matter here.
@@ -135,25 +138,33 @@ def _directory(value: Any) -> Path:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(part for part in re.split(r"[\s,]+", value) if part)
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        return tuple(value)
+    """A list of texts, or one text with commas or blanks between them; both at once, too."""
+    texts = [value] if isinstance(value, str) else value
+    if isinstance(texts, list | tuple) and all(isinstance(part, str) for part in texts):
+        return tuple(part for text in texts for part in re.split(r"[\s,]+", text) if part)
     raise _Bad(f"{value!r} is not a list of texts")
 
 
-def _embedded(scheme: str) -> Reader:
-    """Engine URLs. `scheme` is the embedded engine, which needs no URL and takes no place in it."""
+def _engines(embedded: str, *servers: str) -> Reader:
+    """URLs of one engine. `embedded` needs none and takes no place in it; `servers` are schemes.
+
+    What is wrong is said without the URL, which may hold a password."""
 
     def read(value: Any) -> tuple[str, ...]:
         urls = _words(value)
         for url in urls:
-            named = urlsplit(url).scheme if ":" in url else ""
-            if named != scheme:  # the rest may hold a password
-                what = f"scheme {named!r}" if named else "a URL without a scheme"
-                raise _Bad(f"{what} is not supported; this build supports: {scheme}:")
-            if url.rstrip("/") != f"{scheme}:":
-                raise _Bad(f"{scheme}: takes no place; the data lives in --data")
+            scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
+            named = f"{scheme[1]}:" if scheme else ""
+            if named not in (embedded, *servers):
+                what = f"scheme {named[:-1]!r}" if named else "a URL without a scheme"
+                supported = ", ".join((embedded, *servers))
+                raise _Bad(f"{what} is not supported; this build supports: {supported}")
+            if named == embedded and url.rstrip("/") != embedded:
+                raise _Bad(f"{embedded} takes no place; the data lives in --data")
+            if named == embedded and len(urls) > 1:
+                raise _Bad(f"{embedded} is one engine, and stands alone")
+        if len(set(urls)) < len(urls):
+            raise _Bad("names a database twice")
         return urls
 
     return read
@@ -209,15 +220,18 @@ class _Setting:
         return bool(self.help)
 
 
+_SQL: Final = _engines(EMBEDDED, "postgresql:", "postgres:")
 _PERIOD: Final = _whole_number(10, DAY_MS)
 
 _TABLE: Final[Mapping[str, _Setting]] = {
     "host": _Setting(_text(r"\S+", "a host"), "HOST", "where to listen (127.0.0.1)"),
     "port": _Setting(_whole_number(0, 65_535), "PORT", "0 picks a free one (8080)"),
     "data": _Setting(_directory, "DIR", "where the embedded stores live (./data)"),
-    "sql": _Setting(_embedded("sqlite"), "URL", "users and threads (embedded)"),
-    "log": _Setting(_only(_embedded("sqlite")), "URL", "the message log (embedded)"),
-    "fabric": _Setting(_only(_embedded("local")), "URL", "between nodes (one node)"),
+    "sql": _Setting(
+        _SQL, "URL", "users and threads: postgresql://…, several for shards (embedded)"
+    ),
+    "log": _Setting(_only(_engines(EMBEDDED)), "URL", "the message log (embedded)"),
+    "fabric": _Setting(_only(_engines("local:")), "URL", "between nodes (one node)"),
     "ops": _Setting(_ops, "HOST:PORT", f"for operators; {OFF!r} for none (127.0.0.1:{OPS_PORT})"),
     "lab": _Setting(_switch, "1|0", "let the ops port kill parts of the server (0)"),
     "node": _Setting(_text(r"[A-Za-z0-9_.-]{1,64}", "a short name"), "NAME", "this node (n1)"),
@@ -373,7 +387,9 @@ def _flags(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
                 flag, metavar=setting.metavar, help=setting.help, nargs="?", const="1"
             )
         elif name in ("sql", "origins", "proxies"):
-            parser.add_argument(flag, metavar=setting.metavar, help=setting.help, nargs="+")
+            parser.add_argument(
+                flag, metavar=setting.metavar, help=setting.help, nargs="+", action="extend"
+            )
         else:
             parser.add_argument(flag, metavar=setting.metavar, help=setting.help)
     flags, unknown = parser.parse_known_args(list(argv))

@@ -1,4 +1,4 @@
-"""`run.py backup` and `run.py migrate`: what an operator does to a data directory."""
+"""`run.py backup` and `run.py migrate`: what an operator does to stored data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.config import SettingsError, load_one
+from gateway.config import EMBEDDED, SettingsError, load_one
 from gateway.failures import in_one_line
 from persistence.errors import StoreError
 
@@ -35,8 +35,8 @@ def backup(argv: Sequence[str]) -> int:
 
 
 def migrate(argv: Sequence[str]) -> int:
-    """Open the data directory, which applies what is missing, and close it again. 1 if that
-    failed, 2 if the settings cannot be used."""
+    """Open the data directory and the databases, which applies what is missing, and close them
+    again. 1 if that failed, 2 if the settings cannot be used."""
     import trio
 
     from persistence.sqlite import open_sqlite
@@ -44,22 +44,34 @@ def migrate(argv: Sequence[str]) -> int:
 
     parser = argparse.ArgumentParser(
         prog="run.py migrate",
-        description="Bring the schema of a data directory up to date, as serving from it does. A"
-        " directory without a database gets a new one. No server may be using it.",
+        description="Bring the schema of a data directory, and of the databases of --sql, up to"
+        " date, as serving from them does. A directory without a database gets a new one. No server"
+        " may be using the directory; the databases may be in use.",
     )
     _add_data(parser)
+    parser.add_argument(
+        "--sql", metavar="URL", nargs="+", action="extend", help="databases (the server's)"
+    )
     options = parser.parse_args(argv)
 
-    async def run(data: Path) -> None:
+    async def run(data: Path, databases: Sequence[str]) -> None:
         async with open_sqlite(data):
             pass
+        if databases:
+            from persistence.postgres import migrate_postgres
+
+            await migrate_postgres(databases)
 
     try:
         data: Path = load_one("data", options.data, options.config)
+        sql: Sequence[str] = load_one("sql", options.sql, options.config)
+        databases = [url for url in sql if not url.startswith(EMBEDDED)]
         is_new = not (data / DATABASE).exists()
-        trio.run(run, data)
+        trio.run(run, data, databases)
     except (SettingsError, StoreError, OSError) as error:
         return _failed(error)
+    if databases:
+        print(f"databases up to date: {len(databases)}")
     print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
     return 0
 

@@ -28,12 +28,16 @@ READERS_MAX: Final = 16
 BEAT_S: Final = 15.0
 """A quiet /events says this often that it is alive, and finds out whether its reader is."""
 REASON_CHARS_MAX: Final = 200
+CHECKED: Final = ("/ready", "/metrics")
 
 Event = Mapping[str, Any]
 
 
 class OpsBackend(Protocol):
-    """What the listener asks of the running system. All calls are quick and synchronous."""
+    """What the listener asks of the running system. Calls are quick, but for `check`."""
+
+    async def check(self) -> None:
+        """Look at what takes time to look at, so that `ready` and `metrics` tell the truth."""
 
     def live(self) -> bool:
         """Whether the process works at all; if not, restart it."""
@@ -88,6 +92,8 @@ class Ops:
             return text_response(404, "there is nothing here; / lists what there is")
         if request.method not in ("GET", "HEAD"):
             return text_response(405, "this can be read only", ("allow", "GET, HEAD"))
+        if request.path in CHECKED:
+            await self._backend.check()
         return self._events(request) if page is None else page()
 
     def _refusal(self, request: Request) -> Response | None:

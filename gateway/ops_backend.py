@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -31,17 +31,31 @@ NEEDED = ("journal", "accounts", "contacts", "presence", "hub", "listener")
 
 KILL_REASON = "kill"
 
+OK = "ok"
+"""A store that can be used."""
+
 EVENTS_KEPT: Final = 500
 """Events for whoever looks only after something has happened: some minutes of trouble."""
 
 LEVELS = {Level.DEBUG: logging.DEBUG, Level.INFO: logging.INFO, Level.WARNING: logging.WARNING}
 
 
+class Health(Protocol):
+    """What is asked of the stores."""
+
+    async def check(self) -> None:
+        """Ask each store how it is."""
+
+    def health(self) -> Mapping[str, str]:
+        """For each store by name `ok`, or what was wrong with it then."""
+
+
 class Backend:
     """`gateway.ops.OpsBackend` on an actor system."""
 
-    def __init__(self, system: ActorSystem, metrics: Metrics) -> None:
+    def __init__(self, system: ActorSystem, metrics: Metrics, stores: Health) -> None:
         self._system = system
+        self._stores = stores
         self._metrics = metrics
         self._draining = False
         self._numbers = count(1)
@@ -98,13 +112,25 @@ class Backend:
 
     # ------------------------------------------------------------------ OpsBackend
 
+    async def check(self) -> None:
+        await self._stores.check()
+
     def live(self) -> bool:
         return self._system.whereis(ROOT) is not None
 
     def ready(self) -> tuple[bool, Mapping[str, Any]]:
         missing = [name for name in NEEDED if not self._system.is_ready(name)]
-        state = "draining" if self._draining else "missing" if missing else "serving"
-        return not missing and not self._draining, {"state": state, "missing": missing}
+        stores = self._stores.health()
+        if self._draining:
+            state = "draining"
+        elif missing:
+            state = "missing"
+        elif any(health != OK for health in stores.values()):
+            state = "store unavailable"
+        else:
+            state = "serving"
+        details = {"state": state, "missing": missing, "stores": stores}
+        return state == "serving", details
 
     def tree(self) -> Mapping[str, Any]:
         root = self._system.whereis(ROOT)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import psycopg
 import trio
 
 from persistence.errors import StoreUnavailable
@@ -59,6 +60,16 @@ class PostgresStores:
         return f"<PostgresStores {self.shards!r}>"
 
 
+def _databases(urls: Sequence[str], rng: random.Random) -> list[Database]:
+    databases = []
+    for number, url in enumerate(urls, start=1):
+        try:
+            databases.append(Database(url, rng))
+        except psycopg.ProgrammingError:  # its text may have the password in it
+            raise StoreUnavailable(f"the URL of database {number} cannot be read") from None
+    return databases
+
+
 async def _check(database: Database) -> None:
     ((is_standby, is_read_only),) = await database.read(READY, {})
     if is_standby or is_read_only == "on":
@@ -75,7 +86,7 @@ async def open_postgres(
     of databases that does not belong together.
     """
     rng = rng or random.Random()
-    databases = [Database(url, rng) for url in urls]
+    databases = _databases(urls, rng)
     try:
         stores = PostgresStores(SqlShards(databases, await prepare(databases)))
         async with trio.open_nursery() as nursery:
@@ -89,7 +100,7 @@ async def open_postgres(
 
 async def migrate_postgres(urls: Sequence[str]) -> None:
     """Bring the schemas up to date, as opening does. Raises as `open_postgres` does."""
-    databases = [Database(url, random.Random()) for url in urls]
+    databases = _databases(urls, random.Random())
     try:
         await prepare(databases)
     finally:

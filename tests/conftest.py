@@ -33,3 +33,12 @@ def postgres() -> Iterator[postgres_servers.PostgresServer]:
         pytest.skip(reason)
     with postgres_servers.running() as server:
         yield server
+
+
+@pytest.fixture
+def own_postgres(postgres: postgres_servers.PostgresServer) -> Iterator[postgres_servers.OwnServer]:
+    """A PostgreSQL that may be stopped and frozen; runs again afterwards."""
+    if not isinstance(postgres, postgres_servers.OwnServer):
+        pytest.skip("the PostgreSQL named for the tests is not ours to stop")
+    yield postgres
+    postgres.ensure_running()

@@ -1,14 +1,30 @@
-"""One server for most tests, with limits out of the way; special ones start their own."""
+"""One server for most tests, with limits out of the way; special ones start their own.
+
+With `COPPICE_TEST_SQL` users and threads of every server are on so many PostgreSQL databases, new
+ones for each data directory.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import wire
 from tests.e2e.wire import Server, Wire, serving
+from tests.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases(request: pytest.FixtureRequest) -> None:
+    count = int(os.environ.get("COPPICE_TEST_SQL", "0"))
+    if count:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        wire.engines = cache(lambda _: {"COPPICE_SQL": ",".join(postgres.create(count))})
 
 
 @pytest.fixture(scope="session")

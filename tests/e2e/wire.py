@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ GENEROUS = {
 }
 _names = itertools.count(1)
 
+engines: Callable[[Path], dict[str, str]] = lambda _: {}  # noqa: E731
+"""Settings that give the server of a data directory its stores; set where others are wanted."""
+
 Frame = dict[str, Any]
 
 
@@ -53,8 +56,8 @@ class Server:
         with open(log, "w") as errors:
             self.process = subprocess.Popen(
                 [*command, "--ops", "127.0.0.1:0"],
-                cwd=ROOT, env=os.environ | GENEROUS | settings, stdout=subprocess.PIPE, text=True,
-                stderr=errors,
+                cwd=ROOT, env=os.environ | GENEROUS | engines(data) | settings,
+                stdout=subprocess.PIPE, text=True, stderr=errors,
             )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.sync.client import connect
@@ -23,6 +24,7 @@ from gateway import serving
 from gateway.cli import BROKEN_PIPE, main
 from gateway.failures import in_one_line
 from persistence.sqlite_files import DATABASE
+from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDSHAKE = (
@@ -140,6 +142,36 @@ def test_backup_and_migrate_take_the_data_of_the_server(
     assert capsys.readouterr().out.startswith(f"backed up {data} to {copy} (")
     assert copy.exists()
     assert (data / DATABASE).exists()
+
+
+def test_migrate_brings_every_database_up_to_date(
+    postgres: PostgresServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = postgres.create(2, "template0")
+    assert main(["migrate", "--data", str(tmp_path), "--sql", *urls]) == 0
+    assert capsys.readouterr().out.startswith("databases up to date: 2\n")
+    for url in urls:
+        database = urlsplit(url).path[1:]
+        assert postgres.execute("SELECT high - low FROM placement", database) == [(2048,)]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://u:secret@127.0.0.1:1/db", "127.0.0.1:1/db: "),
+        ("postgresql://u:secret@h/db?nonsense=1", "the URL of database 1 cannot be read"),
+        ("mysql://u:secret@h/db", "--sql: scheme 'mysql' is not supported"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_cannot_be_used_is_one_clear_line(
+    command: str, url: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--data", str(tmp_path), "--sql", url]) != 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"coppice: {words}")
+    assert said.count("\n") == 1
+    assert "secret" not in said
 
 
 def test_a_backup_of_nothing_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

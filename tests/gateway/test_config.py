@@ -194,8 +194,8 @@ def test_errors_of_the_file_name_it(content: str, expected: str, tmp_path: Path)
     ("argv", "expected"),
     [
         (
-            ["--sql", "postgresql://u:secret@h/db"],
-            "--sql: scheme 'postgresql' is not supported; this build supports: sqlite:",
+            ["--sql", "mysql://u:secret@h/db"],
+            "--sql: scheme 'mysql' is not supported; this build supports: sqlite:, postgresql:,",
         ),
         (
             ["--log", "scylla://h"],
@@ -207,6 +207,14 @@ def test_errors_of_the_file_name_it(content: str, expected: str, tmp_path: Path)
         ),
         (["--sql", "host/db"], "--sql: a URL without a scheme is not supported; this build"),
         (["--sql", "sqlite:///x.db"], "--sql: sqlite: takes no place; the data lives in --data"),
+        (
+            ["--sql", "sqlite:", "postgresql://u:secret@h/db"],
+            "--sql: sqlite: is one engine, and stands alone",
+        ),
+        (
+            ["--sql", "postgresql://u:secret@h/db", "postgresql://u:secret@h/db"],
+            "--sql: names a database twice",
+        ),
     ],
 )
 def test_engines_this_build_does_not_have_are_refused(argv: list[str], expected: str) -> None:
@@ -218,6 +226,20 @@ def test_engines_this_build_does_not_have_are_refused(argv: list[str], expected:
 def test_the_embedded_engines_may_be_named() -> None:
     settings = load_settings(["--sql", "sqlite:", "--log", "sqlite:", "--fabric", "local:"], {})
     assert (settings.sql, settings.log, settings.fabric) == (("sqlite:",), "sqlite:", "local:")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--sql", "postgresql://h/a,postgresql://h/b"],
+        ["--sql", "postgresql://h/a", "postgresql://h/b"],
+        ["--sql", "postgresql://h/a", "--sql", "postgresql://h/b"],
+    ],
+)
+def test_databases_may_be_several(argv: list[str]) -> None:
+    expected = ("postgresql://h/a", "postgresql://h/b")
+    assert load_settings(argv, {}).sql == expected
+    assert load_settings([], {"COPPICE_SQL": ", ".join(expected)}).sql == expected
 
 
 def test_heartbeats_follow_a_short_silence_and_the_other_way_round() -> None:

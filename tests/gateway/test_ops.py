@@ -26,6 +26,10 @@ class Backend:
         self.killed: list[tuple[str | int, str]] = []
         self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self.kept: list[Mapping[str, Any]] = []
+        self.checks = 0
+
+    async def check(self) -> None:
+        self.checks += 1
 
     def live(self) -> bool:
         return self.is_live
@@ -58,6 +62,15 @@ async def ask(
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     path, _, query = path.partition("?")
     return await ops.handle(Request(method, path, query, {**LOCAL, **named}, data))
+
+
+@pytest.mark.parametrize(
+    ("path", "checks"), [("/ready", 1), ("/metrics", 1), ("/live", 0), ("/tree", 0)]
+)
+async def test_stores_are_looked_at_before_what_tells_of_them(path: str, checks: int) -> None:
+    backend = Backend()
+    await ask(Ops(backend), path)
+    assert backend.checks == checks
 
 
 async def test_health_metrics_and_tree() -> None:

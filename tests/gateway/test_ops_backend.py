@@ -6,9 +6,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from actors.runtime import KILL, Actor, open_system
+from gateway import ops_backend
 from gateway.metrics import Metrics
 from gateway.ops_backend import EVENTS_KEPT, Backend
 from supervision import ChildSpec, Supervisor, SupervisorSpec, admin
@@ -18,9 +20,35 @@ class Idle(Actor):
     """Does nothing until it is killed."""
 
 
+class Healths:
+    """Stores that are as somebody says once they are asked."""
+
+    def __init__(self, **known: str) -> None:
+        self._known, self._told = known, dict.fromkeys(known, "ok")
+
+    async def check(self) -> None:
+        self._told = self._known
+
+    def health(self) -> Mapping[str, str]:
+        return self._told
+
+
+async def test_a_server_without_a_store_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops_backend, "NEEDED", ())
+    async with open_system(random.Random(1)) as system:
+        backend = Backend(system, Metrics(), Healths(sql="no route to host", log="ok"))
+        assert backend.ready()[0]
+        await backend.check()
+        stores = {"sql": "no route to host", "log": "ok"}
+        assert backend.ready() == (
+            False,
+            {"state": "store unavailable", "missing": [], "stores": stores},
+        )
+
+
 async def test_events_are_numbered_kept_and_told() -> None:
     async with open_system(random.Random(1)) as system:
-        backend = Backend(system, Metrics())
+        backend = Backend(system, Metrics(), Healths())
         await system.start(Idle, name="one")
         heard: list[Mapping[str, Any]] = []
         unsubscribe = backend.subscribe(heard.append)
@@ -43,7 +71,7 @@ async def test_events_are_numbered_kept_and_told() -> None:
 
 async def test_a_supervisor_that_gives_up_is_in_the_log() -> None:
     async with open_system(random.Random(1)) as system:
-        Backend(system, Metrics())
+        Backend(system, Metrics(), Healths())
         sup = await system.start(Supervisor, SupervisorSpec(intensity=0), name="sup")
         assert sup is not None
         with capture_logs() as logs:
@@ -62,7 +90,7 @@ async def test_a_supervisor_that_gives_up_is_in_the_log() -> None:
 
 async def test_the_oldest_events_are_forgotten() -> None:
     async with open_system(random.Random(1)) as system:
-        backend = Backend(system, Metrics())
+        backend = Backend(system, Metrics(), Healths())
         for _ in range(EVENTS_KEPT + 3):
             await system.start(Idle)
         numbers = [event["n"] for event in backend.recent()]

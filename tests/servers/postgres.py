@@ -127,6 +127,10 @@ class OwnServer(PostgresServer):
         self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
         self._drain.start()
 
+    def ensure_running(self) -> None:
+        if self._process.poll() is not None:
+            self.start()
+
     def stop(self, how: int = signal.SIGQUIT) -> None:
         """SIGQUIT: as a crash, without a farewell to anybody; SIGINT: connections are ended."""
         self._process.send_signal(how)
