@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The suite starts the server a hundred times: compile it once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-thorough lint clean
+.PHONY: run test test-thorough servers servers-stop lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/python run.py serve
@@ -16,6 +16,13 @@ test: $(VENV)/.installed-dev
 
 test-thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough
+
+# Database servers for the suites that need one, on loopback; what runs already is left alone.
+servers: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.servers start
+
+servers-stop: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.servers stop
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
