@@ -308,7 +308,16 @@ class Repeated:
     events: tuple[Event, ...]
 
 
-Outcome = Committed | Deposed | Repeated
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This append could not be carried out, or (not `known`) may or may not have been: then it is
+    settled by the next claim. A store that commits threads one by one has an outcome for each."""
+
+    known: bool
+    reason: str
+
+
+Outcome = Committed | Deposed | Repeated | Failed
 
 
 @dataclass(frozen=True, slots=True)

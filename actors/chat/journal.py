@@ -27,7 +27,7 @@ from actors.runtime import Actor, Ref
 from persistence.batching import Batching
 from persistence.errors import StoreUnavailable
 from persistence.protocols import MessageLog
-from persistence.records import Append
+from persistence.records import Append, Failed
 from persistence.records import Outcome as AppendOutcome
 
 logger = logging.getLogger("actors")
@@ -112,7 +112,13 @@ class Journal(Actor):
                     events = sum(len(waiting.append.events) for waiting in batch)
                     self._on_commit(events, trio.current_time() - self._started_at_s)
                 for waiting, outcome in zip(batch, outcomes, strict=True):
-                    waiting.channel.cast(Receipt(waiting.token, outcome))
+                    waiting.channel.cast(Receipt(waiting.token, _receipt_of(outcome)))
+                failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+                if failures:
+                    logger.warning(
+                        "%d of %d appends failed, the first: %s",
+                        len(failures), len(batch), failures[0].reason,
+                    )  # fmt: skip
             case Error(error):
                 known = isinstance(error, StoreUnavailable)
                 outcome = "refused" if known else "of unknown outcome"
@@ -127,3 +133,7 @@ class Journal(Actor):
 
     def statistics(self) -> JournalStatistics:
         return JournalStatistics(self._commits, self._appends, self._largest, len(self._batching))
+
+
+def _receipt_of(outcome: AppendOutcome) -> AppendOutcome | CommitFailed:
+    return CommitFailed(outcome.known) if isinstance(outcome, Failed) else outcome

@@ -1,10 +1,11 @@
 """Numbered schema changes, applied once, in order, each in a transaction of its own.
 
-Every engine has a folder of `NNNN_name.sql` files. Its database remembers in a table `migrations`
-the number, name and checksum of what was applied. An applied file that was edited since, or one
-that this program does not know, stops the start: a newer or foreign schema is nothing to guess
-about. Deciding what to apply is the same for every engine and is here; carrying it out is the
-adapter's, which knows how its database runs a script in a transaction.
+Every engine has a folder of `NNNN_name.sql` files (`.cql`, and no transaction, where the engine
+speaks CQL). Its database remembers in a table `migrations` the number, name and checksum of what
+was applied. An applied file that was edited since, or one that this program does not know, stops
+the start: a newer or foreign schema is nothing to guess about. Deciding what to apply is the same
+for every engine and is here; carrying it out is the adapter's, which knows how its database runs a
+script in a transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from importlib.resources import files
 
 from persistence.errors import Corrupt
 
-FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.(?:sql|cql)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,20 @@ import pytest
 from persistence.memory import MemoryStores
 from persistence.postgres import open_postgres
 from persistence.sqlite import open_sqlite
+from tests.contracts.cql import CqlStores, cql_log
 from tests.contracts.stores import Directories, Stores
+from tests.servers import cassandra
 
-LOGS = ("memory", "sqlite")
-DIRECTORIES = (*LOGS, "postgres-1", "postgres-3")
+BOTH = ("memory", "sqlite")
+LOGS = (*BOTH, *cassandra.NAMES)
+DIRECTORIES = (*BOTH, "postgres-1", "postgres-3")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Modules about the log get the adapters that have one, all others the rest as well."""
+    """Each test gets the adapters that have what it is about: the log, or all the other stores."""
     if "stores" in metafunc.fixturenames:
-        is_log = "test_log" in metafunc.module.__name__
-        metafunc.parametrize("stores", LOGS if is_log else DIRECTORIES, indirect=True)
+        of_log = metafunc.module.__name__.rpartition(".")[2].startswith("test_log")
+        metafunc.parametrize("stores", LOGS if of_log else DIRECTORIES, indirect=True)
 
 
 @pytest.fixture
@@ -35,3 +38,5 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             server = request.getfixturevalue("postgres")
             async with open_postgres(server.emptied(int(count))) as directories:
                 yield Directories(directories)
+        case _:
+            yield CqlStores(cql_log(request.param))

@@ -7,9 +7,8 @@ refusals included, must be equal. Now and then the durable one is closed and ope
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +42,7 @@ from persistence.records import (
     UserId,
 )
 from persistence.sqlite import open_sqlite
+from tests.contracts.cql import CqlStores, cql_log, fresh_prefix
 from tests.contracts.stores import Directories, Stores, account, session
 from tests.servers.postgres import PostgresServer
 
@@ -249,20 +249,34 @@ log_calls = st.one_of(
 )
 
 
-Open = Callable[[], AbstractAsyncContextManager[Stores]]
+Opening = Callable[[], AbstractAsyncContextManager[Stores]]
 
 
 @asynccontextmanager
-async def of_postgres(urls: Sequence[str]) -> AsyncIterator[Stores]:
-    async with open_postgres(urls) as stores:
-        yield Directories(stores)
-
-
-async def compare(run: list[Call], opened: Open | None = None) -> None:
-    """`opened` opens the same stores each time; without it, SQLite in a directory of its own."""
-    model = MemoryStores()
+async def sqlite() -> AsyncIterator[Opening]:
     with TemporaryDirectory() as name:
-        opened = opened or partial(open_sqlite, Path(name))
+        yield lambda: open_sqlite(Path(name))
+
+
+@asynccontextmanager
+async def cassandra() -> AsyncIterator[Opening]:
+    prefix = fresh_prefix()
+    yield lambda: nullcontext(CqlStores(cql_log("cassandra-1", prefix, bucket_events=4)))
+
+
+@asynccontextmanager
+async def postgres_at(urls: Sequence[str]) -> AsyncIterator[Opening]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Stores]:
+        async with open_postgres(urls) as stores:
+            yield Directories(stores)
+
+    yield opened
+
+
+async def compare(run: list[Call], adapter: AbstractAsyncContextManager[Opening]) -> None:
+    model = MemoryStores()
+    async with adapter as opened:
         remaining = list(reversed(run))
         while remaining:
             async with opened() as stores:
@@ -282,11 +296,19 @@ def runs(of: st.SearchStrategy[Call]) -> st.SearchStrategy[list[Call]]:
     )
 
 
+CLAIMS = [Call("log", "claim", (ThreadId(thread), 0)) for thread in ("g1", "g2")]
+
+
 @settings(max_examples=40, deadline=None)
 @given(runs(log_calls))
 async def test_message_log_answers_as_the_reference(run: list[Call]) -> None:
-    claims = [Call("log", "claim", (ThreadId(thread), 0)) for thread in ("g1", "g2")]
-    await compare(claims + run)
+    await compare(CLAIMS + run, sqlite())
+
+
+@settings(max_examples=6, deadline=None)
+@given(runs(log_calls))
+async def test_message_log_past_one_machine_answers_as_the_reference(run: list[Call]) -> None:
+    await compare(CLAIMS + run, cassandra())
 
 
 directory_calls = st.one_of(account_calls, session_calls, contact_calls, thread_calls)
@@ -295,7 +317,7 @@ directory_calls = st.one_of(account_calls, session_calls, contact_calls, thread_
 @settings(max_examples=40, deadline=None)
 @given(runs(directory_calls))
 async def test_other_stores_answer_as_the_reference(run: list[Call]) -> None:
-    await compare(run)
+    await compare(run, sqlite())
 
 
 @pytest.mark.parametrize("databases", [1, 3])
@@ -304,4 +326,4 @@ async def test_other_stores_answer_as_the_reference(run: list[Call]) -> None:
 async def test_postgres_answers_as_the_reference(
     postgres: PostgresServer, databases: int, run: list[Call]
 ) -> None:
-    await compare(run, partial(of_postgres, postgres.emptied(databases)))
+    await compare(run, postgres_at(postgres.emptied(databases)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from persistence.records import (
     ClientId,
@@ -180,8 +181,9 @@ async def test_meta_seq_stays_unless_given(stores: Stores) -> None:
 @pytest.mark.parametrize("readers", [3, 6])
 async def test_a_large_batch_is_written_whole(stores: Stores, readers: int) -> None:
     threads = [ThreadId(f"g{number}") for number in range(300)]
-    for thread in threads:
-        await stores.log.claim(thread, 0)
+    async with trio.open_nursery() as nursery:
+        for thread in threads:
+            nursery.start_soon(stores.log.claim, thread, 0)
     cursors = {UserId(f"u{number}"): Cursor(1, number, 0) for number in range(readers)}
     batch = [append(t, 1, 0, event(1, cid="x"), event(2), cursors=cursors) for t in threads]
     assert await stores.log.append(batch) == [Committed()] * 300

@@ -21,7 +21,9 @@ from persistence.memory import MemoryStores
 from persistence.protocols import MessageLog
 from persistence.records import Committed, Cursor, Deposed, Event, Head, Repeated, Span
 from persistence.sqlite import open_sqlite
+from tests.contracts.cql import cql_log
 from tests.contracts.stores import ANN, DM, append, event
+from tests.servers import cassandra
 
 WRITERS = 3
 
@@ -38,6 +40,8 @@ class Writer:
 async def opened(adapter: str) -> AsyncIterator[MessageLog]:
     if adapter == "memory":
         yield MemoryStores().log
+    elif adapter in cassandra.NAMES:
+        yield cql_log(adapter, bucket_events=4)
     else:
         with TemporaryDirectory() as directory:
             async with open_sqlite(Path(directory)) as stores:
@@ -59,9 +63,23 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("adapter", ["memory", "sqlite"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=steps)
 async def test_only_the_last_claimant_writes(
+    adapter: str, steps: list[tuple[str, int, int, int]]
+) -> None:
+    await only_the_last_claimant_writes(adapter, steps)
+
+
+@settings(max_examples=6)
+@given(steps=steps)
+async def test_only_the_last_claimant_writes_past_one_machine(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    await only_the_last_claimant_writes("cassandra-1", steps)
+
+
+async def only_the_last_claimant_writes(
     adapter: str, steps: list[tuple[str, int, int, int]]
 ) -> None:
     writers = [Writer() for _ in range(WRITERS)]
@@ -98,13 +116,17 @@ def ts_of(story: list[Event]) -> int:
     return story[-1].ts_ms if story else 0
 
 
-@pytest.mark.parametrize("adapter", ["memory", "sqlite"])
-async def test_concurrent_writers_lose_and_duplicate_nothing(adapter: str) -> None:
+@pytest.mark.parametrize(
+    ("adapter", "posters", "posts"), [("memory", 4, 8), ("sqlite", 4, 8), ("cassandra-1", 2, 4)]
+)
+async def test_concurrent_writers_lose_and_duplicate_nothing(
+    adapter: str, posters: int, posts: int
+) -> None:
     """Many tasks claim and append at once; each post is retried under its cid until it is in."""
     seqs: dict[str, int] = {}
 
     async def poster(log: MessageLog, name: int) -> None:
-        for number in range(8):
+        for number in range(posts):
             cid = f"{name}-{number}"
             while cid not in seqs:
                 head = (await log.claim(DM, 0)).head
@@ -118,14 +140,14 @@ async def test_concurrent_writers_lose_and_duplicate_nothing(adapter: str) -> No
 
     async with opened(adapter) as log:
         async with trio.open_nursery() as nursery:
-            for name in range(4):
+            for name in range(posters):
                 nursery.start_soon(poster, log, name)
         story = await log.read(DM, Span(), 1_000)
-    assert [found.seq for found in story] == list(range(1, 33))
+    assert [found.seq for found in story] == list(range(1, posters * posts + 1))
     assert {found.cid: found.seq for found in story} == seqs
 
 
-@pytest.mark.parametrize("adapter", ["memory", "sqlite"])
+@pytest.mark.parametrize("adapter", ["memory", "sqlite", "cassandra-1"])
 async def test_cancelled_append_happens_whole_or_not_at_all(adapter: str) -> None:
     """Its outcome is unknown; the next claim, which fences it, tells."""
     async with opened(adapter) as log:

@@ -1,0 +1,39 @@
+"""The message log past one machine: ScyllaDB or Cassandra, through scylla-driver.
+
+Reading order: `cql_buckets` for how the log lies in partitions, `cql_log` for how it is written,
+`cql_reading`, `cql_session` and `cql_bridge` for how requests are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from persistence.blocking import Lane
+from persistence.cql_bridge import Bridge
+from persistence.cql_buckets import BUCKET_EVENTS, Buckets
+from persistence.cql_log import CqlLog
+from persistence.cql_session import CqlSession, connect, open_session
+from persistence.cql_settings import parse
+
+
+@asynccontextmanager
+async def open_log(url: str, *, bucket_events: int = BUCKET_EVENTS) -> AsyncIterator[CqlLog]:
+    """Connect to a `cql://` address (see `cql_settings`) and yield its `MessageLog`.
+
+    Makes the keyspace and brings its tables up to date. Its `health()` is for `/ready`. A keyspace
+    keeps the `bucket_events` that it began with. Raises `ValueError` for a wrong address,
+    `StoreUnavailable`, `Corrupt`.
+    """
+    settings = parse(url)
+    lane = Lane("cql opening", 1)
+    cluster = await lane.run(partial(connect, settings))
+    try:
+        session, statements = await lane.run(partial(open_session, cluster, settings))
+        yield CqlLog(CqlSession(session, statements, Bridge()), Buckets(bucket_events))
+    finally:
+        with trio.CancelScope(shield=True):
+            await lane.run(cluster.shutdown)

@@ -1,0 +1,312 @@
+"""Requests to a CQL cluster: their statements, their consistency, and which are sent again.
+
+The driver's own retry policy sends writes that are not idempotent to a second host, which carries
+them out twice. Here it never retries. Reads and idempotent writes are sent again by this module;
+conditional writes never are: their outcome is settled by the log's epochs.
+
+Requests give up after `REQUEST_S`, above the servers' own time-outs (1.5 s is advised) and below
+the deadlines of those who ask. Heartbeats find a frozen node in as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+from cassandra import ConsistencyLevel
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    Session,
+)
+from cassandra.policies import (
+    ConstantReconnectionPolicy,
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    FallthroughRetryPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.query import (
+    BatchStatement,
+    BatchType,
+    PreparedStatement,
+    dict_factory,
+    tuple_factory,
+)
+
+from persistence import migrations
+from persistence.cql_bridge import Bridge
+from persistence.cql_outcomes import is_mistake, translated
+from persistence.cql_settings import CqlSettings, keyspace_statement
+from persistence.errors import StoreUnavailable
+from persistence.migrations import Applied
+from persistence.sharing import SharedReads
+
+REQUEST_S = 3.0
+CONNECT_S = 2.0
+SCHEMA_S = 60.0
+"""Schema changes wait for every node to agree."""
+
+HEARTBEAT_S = 2.0
+"""Between heartbeats of an idle connection, and for their answers."""
+
+RECONNECT_S = 1.0
+
+SECOND_READ_S = 0.5
+"""A read without an answer until then is sent to another replica as well."""
+
+ATTEMPTS_MAX = 3
+"""Of a read, and of a write that may be carried out twice."""
+
+_READ, _SERIAL_READ, _WRITE, _CONDITIONAL = "read", "serial read", "write", "conditional"
+
+Rows = Sequence[tuple[Any, ...]]
+Bound = tuple[PreparedStatement, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Every statement of the log, prepared; each carries its routing key."""
+
+    claim: PreparedStatement
+    open: PreparedStatement
+    fence: PreparedStatement
+    move: PreparedStatement
+    insert: PreparedStatement
+    rewrite: PreparedStatement
+    raise_old: PreparedStatement
+    newest: PreparedStatement
+    page_down: PreparedStatement
+    page_up: PreparedStatement
+    kinds: PreparedStatement
+    at: PreparedStatement
+    put_cid: PreparedStatement
+    cids: PreparedStatement
+    put_target: PreparedStatement
+    targets: PreparedStatement
+    put_recv: PreparedStatement
+    put_read: PreparedStatement
+    put_read_n: PreparedStatement
+    cursors: PreparedStatement
+    cursors_of: PreparedStatement
+    put_bucket: PreparedStatement
+    bucket: PreparedStatement
+
+
+_STANDING = "epoch, head, head_n, head_ts_ms, meta_seq, msg_seq"
+_EVENT = "seq, n, kind, sender, ts_ms, body, cid, digest, target"
+_HERE = "thread = ? AND bucket = ?"
+
+TEXTS = {
+    "claim": f"UPDATE events SET epoch = ? WHERE {_HERE} IF epoch = ?",
+    "open": "UPDATE events SET epoch = ?, head = ?, head_n = ?, head_ts_ms = ?, meta_seq = ?,"
+    f" msg_seq = ? WHERE {_HERE} IF epoch = null",
+    "fence": f"SELECT DISTINCT {_STANDING}, aside FROM events WHERE {_HERE}",
+    "move": "UPDATE events SET head = ?, head_n = ?, head_ts_ms = ?, meta_seq = ?, msg_seq = ?,"
+    f" aside = ? WHERE {_HERE} IF epoch = ? AND head = ?",
+    "insert": f"INSERT INTO events (thread, bucket, {_EVENT})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "rewrite": f"UPDATE events SET body = ? WHERE {_HERE} AND seq = ?",
+    "raise_old": f"UPDATE events SET epoch = ? WHERE {_HERE} IF epoch <= ?",
+    "newest": f"SELECT {_STANDING}, {_EVENT} FROM events WHERE {_HERE} LIMIT 1",
+    "page_down": f"SELECT {_EVENT} FROM events WHERE {_HERE} AND seq >= ? AND seq <= ? LIMIT ?",
+    "page_up": f"SELECT {_EVENT} FROM events WHERE {_HERE} AND seq >= ? AND seq <= ?"
+    " ORDER BY seq ASC LIMIT ?",
+    "kinds": f"SELECT seq, kind FROM events WHERE {_HERE} AND seq >= ? AND seq <= ? LIMIT ?",
+    "at": f"SELECT {_EVENT} FROM events WHERE {_HERE} AND seq IN ? ORDER BY seq ASC",
+    "put_cid": "INSERT INTO cids (thread, sender, cid, seq) VALUES (?, ?, ?, ?)",
+    "cids": "SELECT cid, seq FROM cids WHERE thread = ? AND sender = ? AND cid IN ?",
+    "put_target": "INSERT INTO targets (thread, bucket, target, seq) VALUES (?, ?, ?, ?)",
+    "targets": f"SELECT seq FROM targets WHERE {_HERE} AND target IN ?",
+    "put_recv": "INSERT INTO cursors (thread, uid, recv) VALUES (?, ?, ?) USING TIMESTAMP ?",
+    "put_read": "UPDATE cursors USING TIMESTAMP ? SET read = ? WHERE thread = ? AND uid = ?",
+    "put_read_n": "UPDATE cursors USING TIMESTAMP ? SET read_n = ? WHERE thread = ? AND uid = ?",
+    "cursors": "SELECT uid, recv, read, read_n FROM cursors WHERE thread = ?",
+    "cursors_of": "SELECT uid, recv, read, read_n FROM cursors WHERE thread = ? AND uid IN ?",
+    "put_bucket": "INSERT INTO buckets (thread, bucket) VALUES (?, ?) USING TIMESTAMP ?",
+    "bucket": "SELECT bucket FROM buckets WHERE thread = ?",
+}  # fmt: skip
+_CONDITIONAL_TEXTS = frozenset({"claim", "open", "move", "insert", "rewrite", "raise_old"})
+
+
+class CqlSession:
+    """Requests of one log. Every method may be cancelled: the request then goes on unheard."""
+
+    def __init__(self, session: Session, statements: Statements, bridge: Bridge) -> None:
+        self.statements = statements
+        self.bridge = bridge
+        self.sharing = SharedReads()
+        self._session = session
+
+    async def read(self, statement: PreparedStatement, *values: Any) -> Rows:
+        """Rows as a quorum has them; shared with whoever reads the same. Raises
+        `StoreUnavailable`."""
+
+        async def fetch() -> Rows:
+            return await self._repeated(lambda: self._send(statement.bind(values), _READ))
+
+        return await self.sharing.read((statement.query_id, values), fetch)
+
+    async def read_serial(self, statement: PreparedStatement, *values: Any) -> Rows:
+        """As `read`, after conditional writes that have begun are finished or made impossible, and
+        for one reader alone."""
+        return await self._repeated(lambda: self._send(statement.bind(values), _SERIAL_READ))
+
+    async def write(self, *bound: Bound) -> None:
+        """Carry out idempotent writes of one partition. Raises `StoreUnavailable` when it is not
+        known whether they were, too: the caller may do them again."""
+        statement = bound[0][0].bind(bound[0][1]) if len(bound) == 1 else _batch(bound)
+        await self._repeated(lambda: self._send(statement, _WRITE))
+
+    async def conditional(self, *bound: Bound) -> bool:
+        """Carry out writes of one partition if the condition of the first holds: whether it did.
+
+        Sent once. Raises `StoreUnavailable` or `OutcomeUnknown`.
+        """
+        with translating():
+            rows = await self.bridge.call(lambda: self._send(_batch(bound), _CONDITIONAL))
+        return bool(rows[0]["[applied]"])
+
+    async def _repeated(self, send: Callable[[], Any]) -> Rows:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                rows: Rows = await self.bridge.call(send)
+            except Exception as error:
+                if is_mistake(error):
+                    raise
+                if attempt == ATTEMPTS_MAX:
+                    raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            else:
+                return rows
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send(self, statement: Any, profile: str) -> Any:
+        return self._session.execute_async(statement, execution_profile=profile)
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """The driver's exceptions as the ports have them. Mistakes pass as they are."""
+    try:
+        yield
+    except Exception as error:
+        ours = translated(error)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _batch(bound: Sequence[Bound]) -> BatchStatement:
+    """One atomic change of one partition, whose routing key is the first statement's."""
+    batch = BatchStatement(BatchType.UNLOGGED)
+    for statement, values in bound:
+        batch.add(statement, values)
+    return batch
+
+
+# ---------------------------------------------------------------------------- opening, blocking
+
+
+def connect(settings: CqlSettings) -> Cluster:
+    """A cluster to connect to; nothing is sent yet. Blocks, and so does all that follows."""
+    auth = None
+    if settings.user is not None:
+        auth = PlainTextAuthProvider(settings.user, settings.password)
+    return Cluster(
+        settings.hosts,
+        port=settings.port,
+        auth_provider=auth,
+        execution_profiles=_profiles(settings),
+        protocol_version=4,
+        compression=False,
+        connect_timeout=CONNECT_S,
+        control_connection_timeout=CONNECT_S,
+        idle_heartbeat_interval=HEARTBEAT_S,
+        idle_heartbeat_timeout=HEARTBEAT_S,
+        reconnection_policy=ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None),
+    )
+
+
+def open_session(cluster: Cluster, settings: CqlSettings) -> tuple[Session, Statements]:
+    """Connect, make the keyspace and bring it up to date, prepare. Raises `StoreUnavailable`,
+    `Corrupt`, or the driver's exception for a setting that is wrong."""
+    try:
+        session = cluster.connect()
+        session.default_fetch_size = None  # every statement has a limit, or few rows
+        migrate(session, settings)
+        return session, prepare(session)
+    except NoHostAvailable as error:
+        causes = error.errors.values() if isinstance(error.errors, dict) else ()
+        for cause in causes:
+            if isinstance(cause, Exception) and is_mistake(cause):
+                raise cause from error
+        raise StoreUnavailable(f"{settings} cannot be reached: {error}") from error
+
+
+def migrate(session: Session, settings: CqlSettings) -> None:
+    """Apply what is missing of the schema. Statements are of the kind that may be repeated, for a
+    schema change belongs to no transaction. Two programs must not do this at once."""
+    names = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s"
+    if not session.execute(names, (settings.keyspace,)).all():
+        session.execute(keyspace_statement(settings), timeout=SCHEMA_S)
+    session.set_keyspace(settings.keyspace)
+    tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
+    applied: list[Applied] = []
+    if "migrations" in {name for (name,) in session.execute(tables, (settings.keyspace,))}:
+        rows = session.execute("SELECT number, name, checksum FROM migrations")
+        applied = [Applied(*row) for row in rows]
+    else:
+        columns = "number int PRIMARY KEY, name text, checksum text"
+        session.execute(f"CREATE TABLE IF NOT EXISTS migrations ({columns})", timeout=SCHEMA_S)
+    for migration in migrations.pending(migrations.load("cql"), applied):
+        for statement in statements_of(migration.script):
+            session.execute(statement, timeout=SCHEMA_S)
+        session.execute(
+            "INSERT INTO migrations (number, name, checksum) VALUES (%s, %s, %s)",
+            (migration.number, migration.name, migration.checksum),
+        )
+
+
+def statements_of(script: str) -> list[str]:
+    """A script's statements, which end in semicolons; comments have lines of their own."""
+    lines = (line for line in script.splitlines() if not line.startswith("--"))
+    return [text for part in "\n".join(lines).split(";") if (text := part.strip())]
+
+
+def prepare(session: Session) -> Statements:
+    assert set(TEXTS) == {field.name for field in fields(Statements)}
+    prepared = {}
+    for name, text in TEXTS.items():
+        prepared[name] = session.prepare(text)
+        prepared[name].is_idempotent = name not in _CONDITIONAL_TEXTS
+    return Statements(**prepared)
+
+
+def _profiles(settings: CqlSettings) -> dict[Any, ExecutionProfile]:
+    def profile(
+        consistency: int, rows: Callable[..., Any] = tuple_factory, **more: Any
+    ) -> ExecutionProfile:
+        return ExecutionProfile(
+            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.data_centre)),
+            retry_policy=FallthroughRetryPolicy(),
+            consistency_level=consistency,
+            serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
+            request_timeout=REQUEST_S,
+            row_factory=rows,
+            **more,
+        )
+
+    quorum = ConsistencyLevel.LOCAL_QUORUM
+    twice = ConstantSpeculativeExecutionPolicy(SECOND_READ_S, 1)
+    return {
+        EXEC_PROFILE_DEFAULT: profile(quorum),
+        _READ: profile(quorum, speculative_execution_policy=twice),
+        _SERIAL_READ: profile(ConsistencyLevel.LOCAL_SERIAL),
+        _WRITE: profile(quorum),
+        _CONDITIONAL: profile(quorum, dict_factory),
+    }

@@ -1,0 +1,118 @@
+"""The CQL log for tests: one connection for a whole run, threads of its own for each test.
+
+Schema changes take long on a cluster. So every test shares a keyspace, and its threads get a prefix
+that nobody else has.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from persistence.cql_bridge import Bridge
+from persistence.cql_buckets import Buckets
+from persistence.cql_log import CqlLog
+from persistence.cql_session import CqlSession, Statements, connect, open_session
+from persistence.cql_settings import parse
+from persistence.memory import MemoryStores
+from persistence.protocols import MessageLog
+from persistence.records import (
+    Append,
+    Claim,
+    ClientId,
+    Event,
+    Outcome,
+    Span,
+    Summary,
+    ThreadId,
+    UserId,
+)
+from tests import servers
+from tests.servers import cassandra
+
+
+class CqlStores(MemoryStores):
+    """A log on a CQL server among stores in memory."""
+
+    def __init__(self, log: MessageLog) -> None:
+        super().__init__()
+        self.log = log  # type: ignore[assignment, misc]
+
+
+def cql_log(name: str, prefix: str | None = None, bucket_events: int = 8) -> MessageLog:
+    """A log on the server of this name, with no thread that another test knows; with the same
+    prefix, the same threads. Skips the test if the server does not run. Inside trio."""
+    session, statements = connected(name)
+    log = CqlLog(CqlSession(session, statements, Bridge()), Buckets(bucket_events))
+    return Prefixed(log, prefix or fresh_prefix())
+
+
+def fresh_prefix() -> str:
+    return f"{uuid.uuid4().hex}:"
+
+
+def connected(name: str) -> tuple[Any, Statements]:
+    url = cassandra.url(name)
+    if url is None:
+        pytest.skip(f"{name} does not run: {servers.HINT}")
+    return _connected(url)
+
+
+@functools.cache
+def _connected(url: str) -> tuple[Any, Statements]:
+    settings = replace(parse(url), keyspace="contracts")
+    cluster = connect(settings)
+    atexit.register(cluster.shutdown)
+    return open_session(cluster, settings)
+
+
+class Prefixed:
+    """`MessageLog`: another one, whose threads are all named with a prefix."""
+
+    def __init__(self, log: MessageLog, prefix: str) -> None:
+        self._log = log
+        self._prefix = prefix
+
+    def _named(self, thread: ThreadId) -> ThreadId:
+        return ThreadId(self._prefix + thread)
+
+    async def claim(self, thread: ThreadId, recent: int) -> Claim:
+        return await self._log.claim(self._named(thread), recent)
+
+    async def append(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        named = [replace(append, thread=self._named(append.thread)) for append in batch]
+        return await self._log.append(named)
+
+    async def read(
+        self,
+        thread: ThreadId,
+        span: Span,
+        limit: int,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+    ) -> Sequence[Event]:
+        named = self._named(thread)
+        return await self._log.read(named, span, limit, after=after, before=before)
+
+    async def related(self, thread: ThreadId, targets: Collection[int]) -> Sequence[Event]:
+        return await self._log.related(self._named(thread), targets)
+
+    async def find(self, thread: ThreadId, sender: UserId, cid: ClientId) -> Event | None:
+        return await self._log.find(self._named(thread), sender, cid)
+
+    async def summaries(
+        self, spans: Mapping[ThreadId, Span], readers: Mapping[ThreadId, Collection[UserId]]
+    ) -> Mapping[ThreadId, Summary]:
+        found = await self._log.summaries(
+            {self._named(thread): span for thread, span in spans.items()},
+            {self._named(thread): uids for thread, uids in readers.items()},
+        )
+        size = len(self._prefix)
+        return {ThreadId(thread[size:]): summary for thread, summary in found.items()}
