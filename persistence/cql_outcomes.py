@@ -26,7 +26,6 @@ from persistence.errors import OutcomeUnknown, StoreError, StoreUnavailable
 
 REFUSED = (
     Unavailable,
-    RateLimitReached,
     OverloadedErrorMessage,
     IsBootstrappingErrorMessage,
     ConnectionBusy,
@@ -45,6 +44,8 @@ def is_refusal(error: Exception) -> bool:
             isinstance(each, Exception) and (is_refusal(each) or is_unreached(each))
             for each in tried.values()
         )
+    if isinstance(error, RateLimitReached):
+        return bool(error.rejected_by_coordinator)  # else some replicas may have written
     return isinstance(error, REFUSED)
 
 
@@ -56,7 +57,7 @@ def is_unreached(error: Exception) -> bool:
 def is_mistake(error: Exception) -> bool:
     """Whether the request can never succeed: a setting that is wrong, or a bug of ours."""
     if isinstance(error, RequestValidationException | ValidationMessage | AuthenticationFailed):
-        return not is_refusal(error)
+        return not isinstance(error, RateLimitReached)
     return not isinstance(error, OSError) and not type(error).__module__.startswith("cassandra")
 
 
