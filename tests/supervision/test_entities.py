@@ -24,6 +24,7 @@ from actors.runtime import (
     Overflow,
     open_system,
 )
+from actors.testkit import run_virtual
 from supervision import (
     ChildSpec,
     Entities,
@@ -35,7 +36,6 @@ from supervision import (
 )
 from supervision.residents import Resident
 from tests.supervision.actors import SOON, Stage, settle
-from tests.supervision.conftest import on_virtual_time
 
 
 @dataclass
@@ -421,7 +421,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
 def test_without_a_crash_every_message_is_handled_once_and_in_order(
     steps: list[tuple[str, Any]],
 ) -> None:
-    town, sent, unanswered = on_virtual_time(lambda: live(steps, Thoughtful))
+    town, sent, unanswered = run_virtual(live, steps, Thoughtful)
     assert {id_: town.topics(id_) for id_ in sent} == {id_: [*range(n)] for id_, n in sent.items()}
     assert unanswered == 0
 
@@ -430,7 +430,7 @@ def test_without_a_crash_every_message_is_handled_once_and_in_order(
 def test_whatever_crashes_no_message_is_handled_twice_or_out_of_order(
     steps: list[tuple[str, Any]],
 ) -> None:
-    town, sent, _ = on_virtual_time(lambda: live(steps, Room))
+    town, sent, _ = run_virtual(live, steps, Room)
     for id_, count in sent.items():
         heard = town.topics(id_)
         assert heard == sorted(set(heard))
@@ -442,6 +442,6 @@ def test_a_region_that_crashes_or_a_start_that_fails_loses_nothing(
     steps: list[tuple[str, Any]],
 ) -> None:
     steps = [step for step in steps if step != ("kill part", "rooms.spawner")]
-    town, sent, unanswered = on_virtual_time(lambda: live(steps, Room))
+    town, sent, unanswered = run_virtual(live, steps, Room)
     assert {id_: town.topics(id_) for id_ in sent} == {id_: [*range(n)] for id_, n in sent.items()}
     assert unanswered == 0

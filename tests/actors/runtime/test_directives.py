@@ -198,8 +198,8 @@ async def test_timers_task_outcomes_and_continuations_too(
     actor = await puppet(system, Continuing, on_error=RESUME_VALUES)
     await do(actor, act)
     await settle(3.0)
-    found = [event.report.reason.message for event in resumed]
-    assert found == ["continuation", "timer", "task"]
+    found = [event.report.reason for event in resumed]
+    assert found == [Crash("ValueError", word) for word in ("continuation", "timer", "task")]
     assert await actor.ref.call("still there") == "still there"
 
 
