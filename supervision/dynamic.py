@@ -132,6 +132,7 @@ class DynamicSupervisor(Actor):
         self._backoff = backoff
         self._children: dict[str, DynamicChild] = {}
         self._starting: dict[str, float] = {}
+        self._is_checking = False
         self._troubles = Troubles(intensity, period_s, retire_s)
         self._requests = DynamicRequests(
             self, self._children, self._troubles, self._spawn, self._start, self._has_place
@@ -226,7 +227,8 @@ class DynamicSupervisor(Actor):
             child.is_ignored = reason is IGNORED
 
         self.system.when_started(ref, started)
-        if not self._starting:
+        if not self._is_checking:
+            self._is_checking = True
             self.send_after(START_CHECK_S, _CheckStarts())
         self._starting[name] = trio.current_time() + spec.start_limit_s
         return child
@@ -252,7 +254,8 @@ class DynamicSupervisor(Actor):
         for name, due_s in list(self._starting.items()):
             if due_s <= now_s:
                 self._children[name].ref.exit(KILL)
-        if self._starting:
+        self._is_checking = bool(self._starting)
+        if self._is_checking:
             self.send_after(START_CHECK_S, _CheckStarts())
 
     def _start_owed(self) -> None:

@@ -345,3 +345,11 @@ async def test_thousands_of_children_come_and_go(stage: Stage) -> None:
     await advance(0.02)
     counts = await admin.count_children(sup)
     assert (counts.active, counts.restarting) == (300, 0)
+
+
+async def test_starts_are_watched_by_one_timer_however_many_there_are(stage: Stage) -> None:
+    spawner, _ = await start(stage, restart=TEMPORARY)
+    for number in range(20):
+        spawner.ensure(str(number))
+        await settle(0.01)
+    assert stage.system.statistics().timers == 1
