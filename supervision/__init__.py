@@ -1,8 +1,8 @@
 """Supervisors: children started in order, restarted by rule, stopped in reverse.
 
 Read `spec` for the words, `strategy`, `intensity`, `backoff`, `trouble` and `upgrade` for the
-decisions, `supervisor` and `dynamic` for the doing, `admin` for talking to them, `tree` and
-`reports` for looking at them.
+decisions, `supervisor` and `dynamic` for the doing, `tasks` and `streams` for what is built
+upon them, `admin` for talking to them, `tree` and `reports` for looking at them.
 Knows the actor runtime and nothing of chat.
 """
 
@@ -65,7 +65,14 @@ from supervision.spec import validate as validate
 from supervision.strategy import ChildView as ChildView
 from supervision.strategy import Plan as Plan
 from supervision.strategy import plan as plan
+from supervision.streams import OnTimeout as OnTimeout
+from supervision.streams import TaskStream as TaskStream
+from supervision.streams import TaskTimeout as TaskTimeout
 from supervision.supervisor import Supervisor as Supervisor
+from supervision.tasks import Task as Task
+from supervision.tasks import Tasks as Tasks
+from supervision.tasks import TaskSupervisor as TaskSupervisor
+from supervision.tasks import TooManyTasks as TooManyTasks
 from supervision.tree import TreeNode as TreeNode
 from supervision.tree import snapshot as snapshot
 from supervision.tree import to_dot as to_dot

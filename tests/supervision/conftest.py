@@ -11,7 +11,9 @@ import pytest
 
 from actors.runtime import open_system
 from actors.testkit import Logs, capture_logs
+from supervision import Tasks
 from tests.supervision.actors import Stage, World
+from tests.supervision.jobs import TASKS, Job, task_supervisor
 from tests.virtual import on_virtual_time
 
 HERE = Path(__file__).parent
@@ -33,3 +35,15 @@ def logs() -> Iterator[Logs]:
 async def stage() -> AsyncIterator[Stage]:
     async with open_system(random.Random(7)) as system:
         yield Stage(system, World())
+
+
+@pytest.fixture
+def job() -> Job:
+    return Job()
+
+
+@pytest.fixture
+async def tasks(stage: Stage) -> Tasks:
+    """A task supervisor, which is a child."""
+    await stage.supervise(task_supervisor())
+    return Tasks(stage.system, TASKS)
