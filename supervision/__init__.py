@@ -1,8 +1,8 @@
 """Supervisors: children started in order, restarted by rule, stopped in reverse.
 
 Read `spec` for the words, `strategy`, `intensity`, `backoff`, `trouble` and `upgrade` for the
-decisions, `supervisor` and `dynamic` for the doing, `tasks` and `streams` for what is built
-upon them, `admin` for talking to them, `tree` and `reports` for looking at them.
+decisions, `supervisor` and `dynamic` for the doing, `tasks`, `streams` and `partition` for what is
+built upon them, `admin` for talking to them, `tree` and `reports` for looking at them.
 Knows the actor runtime and nothing of chat.
 """
 
@@ -45,6 +45,8 @@ from supervision.lint import Accepted as Accepted
 from supervision.lint import Finding as Finding
 from supervision.lint import Rule as Rule
 from supervision.lint import lint as lint
+from supervision.partition import Partitions as Partitions
+from supervision.partition import PartitionSupervisor as PartitionSupervisor
 from supervision.phases import CoordinatedShutdown as CoordinatedShutdown
 from supervision.phases import Phase as Phase
 from supervision.phases import PhaseEnded as PhaseEnded
@@ -52,6 +54,7 @@ from supervision.reading import read_child as read_child
 from supervision.reading import read_supervisor as read_supervisor
 from supervision.reports import Report as Report
 from supervision.reports import report_of as report_of
+from supervision.routing import partition_of as partition_of
 from supervision.spawner import SpawnerHandle as SpawnerHandle
 from supervision.spec import BRUTAL_KILL as BRUTAL_KILL
 from supervision.spec import AutoShutdown as AutoShutdown

@@ -351,5 +351,5 @@ async def test_starts_are_watched_by_one_timer_however_many_there_are(stage: Sta
     spawner, _ = await start(stage, restart=TEMPORARY)
     for number in range(20):
         spawner.ensure(str(number))
-        await settle(0.01)
+        await advance(0.01)
     assert stage.system.statistics().timers == 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from outcome import Value
 
 from actors.runtime import KILL, ActorDied, ActorSystem, open_system
+from actors.testkit import run_virtual
 from supervision import (
     OnTimeout,
     Supervisor,
@@ -24,7 +25,6 @@ from supervision import (
     TooManyTasks,
 )
 from tests.supervision.actors import Stage, settle
-from tests.supervision.conftest import on_virtual_time
 from tests.supervision.jobs import TASKS, Caller, Job, children, collect, plain, task_supervisor
 
 
@@ -277,7 +277,7 @@ class Play:
         self.case = case
         self.found: list[tuple[int, Any]] = []
         self.read = self.working = self.most = 0
-        on_virtual_time(self._story)
+        run_virtual(self._story)
 
     async def _story(self) -> None:
         limits = {"max_children": self.case.max_concurrency}
