@@ -80,8 +80,7 @@ class Probe:
     async def expect(
         self, wanted: Any = ANYTHING, within_s: float = WITHIN_S, **fields: Any
     ) -> Any:
-        """The next message, which must be a wanted one. In 0 seconds comes what needs
-        no time."""
+        """The next message, which must be a wanted one. In 0 seconds comes what needs no time."""
         want = Wanted(wanted, fields)
         arrival = await self._take(within_s)
         if arrival is None:
@@ -142,7 +141,8 @@ class Probe:
 
     def link(self, ref: Ref) -> None:
         """Link the probe to an actor. It traps exits, so an end is an `Exit` here."""
-        actor: Actor = self.ref._actor
+        actor: Actor | None = self.ref._actor
+        assert actor is not None, "the probe has ended"
         actor.link(ref)
 
     # ------------------------------------------------------------------ inside

@@ -1,8 +1,7 @@
 """Virtual time: a story in which waiting costs nothing, and which a seed decides.
 
 The clock is trio's `MockClock` and jumps: whenever all tasks wait, it moves to the next moment
-somebody waits for. It does not see what threads do, so a story with threads sets no deadlines for
-them.
+somebody waits for. It stands while a thread works for one of them (`trio.to_thread`).
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ T = TypeVar("T")
 STORY_S: Final = 3600.0
 """Of loop time. A story in which everybody waits for ever is there at once, and fails."""
 
-LOOK_S: Final = 0.001
-"""Real time between two looks at threads that are still at work."""
+THREADS_S: Final = 5.0
+"""Real time for threads: after so long without a step of any task the clock jumps all the same, for
+the thread may be waiting for that."""
 
-LOOKS_MAX: Final = 5_000
-"""At least five seconds of real time: a test that needs more of a thread awaits it."""
+LOOK_S: Final = 0.001
+"""Real time between two looks of `settle` at threads that are still at work."""
 
 
 class NotSettled(AssertionError):
@@ -47,6 +47,7 @@ def run_virtual(
     """
 
     async def limited() -> T:
+        trio.lowlevel.add_instrument(_Threads(used))
         with trio.move_on_after(limit_s):
             return await main(*args)
         raise AssertionError(
@@ -60,6 +61,26 @@ def run_virtual(
     except Exception as error:
         error.add_note(f"in run_virtual, seed={seed}")
         raise
+
+
+class _Threads(trio.abc.Instrument):
+    """Holds the clock while a thread of trio's own limiter is at work."""
+
+    def __init__(self, clock: MockClock) -> None:
+        self._clock = clock
+        self._threads = trio.to_thread.current_default_thread_limiter()
+        self._threshold_s = clock.autojump_threshold
+        self._holds = False
+
+    def after_task_step(self, _task: trio.lowlevel.Task) -> None:
+        is_at_work = self._threads.borrowed_tokens > 0
+        if is_at_work == self._holds:
+            return
+        self._holds = is_at_work
+        if is_at_work:
+            self._threshold_s = self._clock.autojump_threshold
+        held_s = max(self._threshold_s, THREADS_S)
+        self._clock.autojump_threshold = held_s if is_at_work else self._threshold_s
 
 
 async def settle() -> None:
@@ -77,11 +98,12 @@ async def settle() -> None:
     """
     await wait_all_tasks_blocked()
     threads = trio.to_thread.current_default_thread_limiter()
-    for _ in range(LOOKS_MAX):
+    for _ in range(int(THREADS_S / LOOK_S)):
         if not threads.borrowed_tokens:
             return
         await wait_all_tasks_blocked(LOOK_S)
-    raise NotSettled(f"{threads.borrowed_tokens} threads do not end; await what they work on")
+    if threads.borrowed_tokens:
+        raise NotSettled(f"{threads.borrowed_tokens} threads do not end; await what they work on")
 
 
 async def advance(seconds: float) -> None:

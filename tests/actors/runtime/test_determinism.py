@@ -9,10 +9,10 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from actors.runtime import open_system
 from actors.runtime.determinism import seeded_scheduler
-from actors.testkit import run_virtual
 from tests.actors.runtime.support import AsyncPuppet
 
 
@@ -35,7 +35,7 @@ def run(seed: int) -> list[Any]:
                     nursery.start_soon(work, number)
 
     with seeded_scheduler(seed):
-        run_virtual(story)
+        trio.run(story, clock=MockClock(autojump_threshold=0))
     return log
 
 

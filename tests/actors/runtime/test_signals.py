@@ -292,7 +292,7 @@ async def test_a_monitor_does_not_bind(system: ActorSystem) -> None:
 async def test_monitoring_the_dead_answers_noproc_at_once(system: ActorSystem) -> None:
     a, ref = Probe(system), system.spawn(Puppet)
     ref.exit(WHY)
-    await a.expect_down(a.watch(ref), NOPROC, within_s=0)
+    await a.expect(Down(a.watch(ref), ref, None, NOPROC), within_s=0)
 
 
 @pytest.mark.otp("signals.demonitor")

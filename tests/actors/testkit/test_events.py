@@ -40,7 +40,7 @@ async def test_an_event_is_awaited_or_there_already(system: ActorSystem) -> None
     assert (await events.expect(Started)).name == "a"
     ref._actor.send_after(2.0, SHUTDOWN)
     ended = await events.expect(Exited, name="a")
-    assert (ended.at_s, ended.reason) == (2.0, SHUTDOWN)
+    assert (ended.at_s, trio.current_time(), ended.reason) == (2.0, 2.0, SHUTDOWN)
 
 
 async def test_a_missing_event_fails_with_the_log(system: ActorSystem) -> None:

@@ -128,6 +128,14 @@ async def test_it_stops_as_its_life_says(
     assert (ended.reason, ended.at_s) == (reason, after_s)
 
 
+async def test_who_refuses_to_stop_does_so_until_killed(system: ActorSystem) -> None:
+    """Longer than the runtime waits for a last hook."""
+    ref = await system.start(Scripted, Script(Life(stop_s=math.inf)))
+    assert ref is not None
+    assert await system.stop(ref, timeout_s=1000.0) == KILLED
+    assert trio.current_time() == 1000.0
+
+
 async def test_lives_are_checked(system: ActorSystem) -> None:
     with pytest.raises(ValueError, match="crash_at: messages are counted from 1, not 0"):
         Life(crash_at=0)

@@ -149,6 +149,24 @@ def tell_many(ref: Ref) -> None:
         ref.tell(number)
 
 
+async def test_time_stands_while_a_thread_works_for_a_task() -> None:
+    goes_on = threading.Event()
+    with trio.fail_after(1.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, goes_on.wait))
+            await trio.testing.wait_all_tasks_blocked()
+            threading.Timer(0.05, goes_on.set).start()
+    assert trio.current_time() == 0.0
+    await trio.sleep(10.0)
+    assert trio.current_time() == 10.0
+
+
+async def test_a_thread_may_wait_for_time_to_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "THREADS_S", 0.01)
+    await trio.to_thread.run_sync(partial(trio.from_thread.run, trio.sleep, 60.0))
+    assert trio.current_time() == 60.0
+
+
 async def test_what_a_foreign_thread_had_sent_is_handled(system: ActorSystem) -> None:
     probe = Probe(system)
     thread = threading.Thread(target=tell_many, args=(probe.ref,))
@@ -161,7 +179,7 @@ async def test_what_a_foreign_thread_had_sent_is_handled(system: ActorSystem) ->
 async def test_a_thread_that_does_not_end_is_not_waited_for_without_end(
     system: ActorSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(virtual, "LOOKS_MAX", 3)
+    monkeypatch.setattr(virtual, "THREADS_S", 0.003)
     goes_on = threading.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.to_thread.run_sync, goes_on.wait))
