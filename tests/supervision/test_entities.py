@@ -24,7 +24,7 @@ from actors.runtime import (
     Overflow,
     open_system,
 )
-from actors.testkit import run_virtual
+from actors.testkit import advance, run_virtual, settle
 from supervision import (
     ChildSpec,
     Entities,
@@ -35,7 +35,7 @@ from supervision import (
     SupervisorSpec,
 )
 from supervision.residents import Resident
-from tests.supervision.actors import SOON, Stage, settle
+from tests.supervision.actors import SOON, Stage
 
 
 @dataclass
@@ -120,7 +120,7 @@ async def test_only_messages_through_the_region_keep_an_entity(stage: Stage) -> 
         await entities.entity("room", name).call("hello")
     past = stage.ref("room:talked to past the region")
     for _ in range(4):
-        await settle(40.0)
+        await advance(40.0)
         entities.entity("room", "used").cast("again")
         past.cast("again")
     assert not past.is_alive()
@@ -129,7 +129,7 @@ async def test_only_messages_through_the_region_keep_an_entity(stage: Stage) -> 
     assert [(event.name, event.why) for event in stage.seen(Passivated)] == [
         (past.name, Passivation.IDLE)
     ]
-    await settle(130.0)
+    await advance(130.0)
     assert entities.statistics() == {
         "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
     }  # fmt: skip
@@ -151,7 +151,7 @@ async def test_what_is_sent_while_an_entity_ends_waits_for_the_next(stage: Stage
             answers.append(await wood.call("d", timeout_s=30.0))
 
         nursery.start_soon(ask)
-        await settle(3.0)
+        await advance(3.0)
         assert town.topics("wood") == ["a", "b"], "what it had, it did"
         assert entities.statistics()["waiting"] == 2
     assert town.topics("wood") == ["a", "b", "c", "d"]
@@ -229,7 +229,7 @@ async def test_what_waits_outlives_retirement(stage: Stage) -> None:
     with pytest.raises(CallTimeout):
         await wood.call("b", timeout_s=1.0)
     assert entities.statistics()["waiting"] == 1
-    await settle(30.0)
+    await advance(30.0)
     assert town.topics("wood") == ["a", "b"]
 
 
@@ -241,17 +241,17 @@ async def test_a_crash_takes_its_mailbox_and_nothing_else(stage: Stage) -> None:
     with pytest.raises(ActorDied):
         await wood.call("lost")
     assert wood.cast("b")
-    await settle(1.0)
+    await advance(1.0)
     assert town.topics("wood") == ["a", "b"]
 
 
 async def test_an_entity_that_crashed_is_known_again_without_a_message(stage: Stage) -> None:
     entities, _ = await open_town(stage, idle_s=50.0)
     entities.entity("room", "wood").cast("crash")
-    await settle(1.0)
+    await advance(1.0)
     assert stage.ref("room:wood").incarnation == 2
     assert entities.statistics()["here"] == 1
-    await settle(70.0)
+    await advance(70.0)
     assert stage.system.whereis("room:wood") is None, "so it may be passivated"
 
 
@@ -268,12 +268,12 @@ async def test_what_waits_outlives_the_region_and_its_supervisor(stage: Stage, p
     stage.ref(part).exit(KILL)
     for entity in (here, leaving, coming):
         assert entity.cast(2)
-    await settle(10.0)
+    await advance(10.0)
     assert town.topics("h") == [0, 2]
     assert town.topics("l") == [0, 2]
     assert town.topics("c") == [1, 2]
     here.passivate()
-    await settle(10.0)
+    await advance(10.0)
     assert entities.statistics()["leaving"] == 0, "the new region hears of ends"
 
 
@@ -300,7 +300,7 @@ async def test_an_entity_that_does_not_end_is_killed_and_comes_back(stage: Stage
     first = stage.ref("room:wood")
     wood.passivate()
     wood.cast("b")
-    await settle(11.0)
+    await advance(11.0)
     assert first.exit_reason is not None
     assert town.topics("wood") == ["a", "b"]
 
@@ -313,7 +313,7 @@ async def test_what_waits_has_the_bound_of_a_mailbox(stage: Stage) -> None:
     assert taken == [True] * Room.mailbox_max + [False] * 2
     with pytest.raises(MailboxFull, match="20 messages wait for room:wood"):
         await wood.call("too much")
-    await settle(2.0)
+    await advance(2.0)
     assert town.topics("wood") == list(range(Room.mailbox_max))
     assert entities.statistics()["refused"] == 3
 
@@ -400,7 +400,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                 case "passivate":
                     entities.entity("room", about).passivate()
                 case "wait":
-                    await settle(about)
+                    await advance(about)
                 case "turn":
                     await trio.lowlevel.checkpoint()
                 case "fail to start":
@@ -409,7 +409,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                     ref = system.whereis(about if what == "kill part" else f"room:{about}")
                     if ref is not None:
                         ref.exit(KILL)
-        await settle(40.0)
+        await advance(40.0)
         assert entities.statistics() == {
             "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
         }  # fmt: skip

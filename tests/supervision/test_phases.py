@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from actors.testkit import Logs
 from supervision import CoordinatedShutdown, Phase, PhaseEnded
 
 Log = list[str]
@@ -142,12 +143,13 @@ def test_a_request_after_the_loop_has_ended_is_too_late_and_no_error() -> None:
 
 
 async def test_without_a_listener_there_is_a_line_for_each_phase(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, logs: Logs
 ) -> None:
     caplog.set_level(logging.INFO, "supervision")
     shutdown = CoordinatedShutdown(Phase("doors", 5.0), Phase("tree", 5.0))
     shutdown.add("tree", "root", fails)
     await shutdown.run("SIGTERM")
+    logs.expect("shutdown: ", times=2)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "shutdown: phase doors took 0.000 s (failed: none; late: none; reason: SIGTERM)"),
         ("ERROR", "shutdown: root of phase tree failed"),

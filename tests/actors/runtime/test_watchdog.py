@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from actors.runtime import Actor, ActorSystem, Ref, Watchdog, open_system, watch_loop
 from actors.runtime.stalls import LOOKS_PER_STALL, Patience, stood_still
 from actors.runtime.tracing import LoopStalled
-from tests.actors.runtime.support import AsyncPuppet, Puppet, listen
+from actors.testkit import Logs, record_events
+from tests.actors.runtime.support import AsyncPuppet, Puppet
 
 STALL_S = 0.1
 PASSWORD = "a secret"
@@ -47,6 +48,11 @@ class Reports(logging.Handler):
     def ours(self) -> str:
         (text,) = (text for text in self.texts if "self.has_come.wait" in text)
         return text
+
+
+@pytest.fixture(autouse=True)
+def stalls_are_logged(logs: Logs) -> None:
+    logs.allow("the loop ")
 
 
 @pytest.fixture
@@ -89,7 +95,7 @@ async def test_a_stuck_loop_is_reported_while_it_is_and_afterwards(
     kind: type[Actor], reports: Reports
 ) -> None:
     async with open_system() as system:
-        events = listen(system, LoopStalled)
+        events = record_events(system, LoopStalled)
         with watched(system) as watchdog:
             puppet = await system.start(kind, name="culprit")
             assert puppet is not None
@@ -107,7 +113,7 @@ async def test_a_stuck_loop_is_reported_while_it_is_and_afterwards(
 @on_real_time
 async def test_a_stall_in_nobodys_code_is_told_too(reports: Reports) -> None:
     async with open_system() as system:
-        events = listen(system, LoopStalled)
+        events = record_events(system, LoopStalled)
         with watched(system):
             reports.wait()
             event = await until_told(events, reports.ours())
@@ -119,7 +125,7 @@ async def test_a_stall_in_nobodys_code_is_told_too(reports: Reports) -> None:
 async def test_code_that_keeps_the_interpreter_lock_is_reported_afterwards() -> None:
     """The thread could not look meanwhile, whether it had asked the loop to turn or was resting."""
     async with open_system() as system:
-        events = listen(system, LoopStalled)
+        events = record_events(system, LoopStalled)
         with watched(system):
             greedy = await system.start(Puppet, name="greedy")
             assert greedy is not None
