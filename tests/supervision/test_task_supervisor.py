@@ -25,6 +25,7 @@ from actors.runtime import (
 )
 from actors.runtime.exits import Crash
 from actors.runtime.tracing import Crashed
+from actors.testkit import Logs
 from supervision import (
     ChildState,
     Counts,
@@ -391,7 +392,8 @@ async def test_work_that_still_cleans_up_does_not_stand_in_the_way(
     assert job.log[-1] == "clean"
 
 
-async def test_only_work_starts_anything(stage: Stage, tasks: Tasks) -> None:
+async def test_only_work_starts_anything(stage: Stage, tasks: Tasks, logs: Logs) -> None:
     assert stage.ref(TASKS)._actor.ensure("x") is None
+    logs.expect("could not make x")
     answer = await admin.start_child(stage.ref(TASKS), stage.spec("x"))
     assert answer is Refusal.UNKNOWN
