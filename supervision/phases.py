@@ -135,8 +135,14 @@ class CoordinatedShutdown:
             took_s = trio.current_time() - began_s
             ended = PhaseEnded(phase.name, self.reason or "", took_s, failed, tuple(left))
             self._ended.append(ended)
-            self._on_phase(ended)
+            self._tell(ended)
         return ended
+
+    def _tell(self, ended: PhaseEnded) -> None:
+        try:
+            self._on_phase(ended)
+        except Exception:
+            logger.exception("shutdown: nobody could be told of the end of phase %s", ended.phase)
 
 
 def log_phase(ended: PhaseEnded) -> None:

@@ -126,9 +126,8 @@ async def test_it_may_be_asked_for_by_a_signal_handler() -> None:
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, signal.raise_signal, signal.SIGUSR1)
-            assert await shutdown.requested() == "SIGUSR1"
+        signal.raise_signal(signal.SIGUSR1)
+        assert await shutdown.requested() == "SIGUSR1"
     finally:
         signal.signal(signal.SIGUSR1, before)
     shutdown.request("later")
@@ -145,6 +144,7 @@ def test_a_request_after_the_loop_has_ended_is_too_late_and_no_error() -> None:
 async def test_without_a_listener_there_is_a_line_for_each_phase(
     caplog: pytest.LogCaptureFixture, logs: Logs
 ) -> None:
+    logs.allow("shutdown: ")
     caplog.set_level(logging.INFO, "supervision")
     shutdown = CoordinatedShutdown(Phase("doors", 5.0), Phase("tree", 5.0))
     shutdown.add("tree", "root", fails)
@@ -158,6 +158,15 @@ async def test_without_a_listener_there_is_a_line_for_each_phase(
             "shutdown: phase tree took 0.000 s (failed: root; late: none; reason: SIGTERM)",
         ),
     ]
+
+
+async def test_a_listener_that_fails_does_not_keep_the_next_phase(logs: Logs) -> None:
+    def deaf(ended: PhaseEnded) -> None:
+        raise RuntimeError("deaf")
+
+    shutdown = CoordinatedShutdown(Phase("doors", 5.0), Phase("tree", 5.0), on_phase=deaf)
+    assert [ended.phase for ended in await shutdown.run("done")] == ["doors", "tree"]
+    logs.expect("nobody could be told of the end of phase", times=2)
 
 
 async def test_what_is_wrong_with_phases_is_named() -> None:
