@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
@@ -47,7 +47,7 @@ from supervision.dynamic import DynamicSupervisor
 from supervision.events import Passivated, Passivation
 from supervision.residents import Resident, Residents
 from supervision.shutdown import is_orphan
-from supervision.spawner import SpawnerHandle
+from supervision.spawner import OWED_MAX, SpawnerHandle
 from supervision.spec import ChildSpec, InvalidSpec, Problem, Restart, SupervisorSpec
 from supervision.supervisor import Supervisor
 
@@ -56,8 +56,11 @@ IDLE_S = 120.0
 begun in an hour are not there."""
 
 LEAVE_S = 60.0
-"""How long an entity may take from being asked to end to its end; then it is killed. Twice what its
-`on_stop` may take, for what was in its mailbox."""
+"""An entity that was asked to end and handles nothing for so long is killed: twice what its
+`on_stop` may take."""
+
+SLICE_ENTITIES = 256
+"""Entities passivated for being idle before the loop gets to its sockets: a few milliseconds."""
 
 LOOKS_PER_IDLE_TIME = 4
 """Looks at idle entities in their idle time: passivated a quarter of it late, at most."""
@@ -65,41 +68,36 @@ LOOKS_PER_IDLE_TIME = 4
 SEPARATOR = ":"
 
 
+@dataclass(frozen=True, slots=True)
 class EntityRef:
     """The address of one entity, whether or not it is up. Cheap to make, valid as long as its
-    `Entities`. For code in the loop's thread."""
+    `entities`, equal to others of the same one. For code in the loop's thread."""
 
-    __slots__ = ("_entities", "name")
-
-    def __init__(self, entities: Entities, name: str) -> None:
-        self._entities = entities
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<EntityRef {self.name}>"
+    entities: Entities = field(repr=False)
+    name: str
 
     def cast(self, message: Any) -> bool:
         """Send, starting the entity if need be; from one sender in order, at most once. False if
         too much waits (`mailbox_max` and `overflow` of its class hold for what waits, too)."""
-        ref = self._entities.reach(self.name)
-        return self._entities.keep(self.name, message) if ref is None else ref.cast(message)
+        ref = self.entities.reach(self.name)
+        return self.entities.keep(self.name, message) if ref is None else ref.cast(message)
 
     async def call(self, message: Any, *, timeout_s: float = CALL_DEADLINE_S) -> Any:
         """Ask and wait for the answer, also while the entity starts, or ends and starts again.
 
         Raises what `Ref.call` does. Cancelled or timed out, it may still be acted upon."""
-        ref = self._entities.reach(self.name)
+        ref = self.entities.reach(self.name)
         if ref is not None:
             return await ref.call(message, timeout_s=timeout_s)
         reply = Reply()
-        self._entities.keep(self.name, Ask(message, reply))
+        self.entities.keep(self.name, Ask(message, reply))
         return await reply.wait(current_system().deadlines, timeout_s)
 
     def passivate(self) -> None:
         """Have the entity end behind the messages it has, and start again when more come. For
         itself to ask, or for anybody. Nothing happens to one that is not here, or whose mailbox
         is full."""
-        self._entities.passivate(self.name)
+        self.entities.passivate(self.name)
 
 
 class Entities:
@@ -111,7 +109,7 @@ class Entities:
     was sent to for `idle_s`. Only messages through the region count. An entity that needs to finish
     something overrides `stop`, or does it in `on_stop`. `options` are `DynamicSupervisor`'s.
 
-    Belongs to one tree of one system. Raises `InvalidSpec`.
+    Belongs to one tree of one system, in which no others have these kinds. Raises `InvalidSpec`.
     """
 
     def __init__(
@@ -130,9 +128,9 @@ class Entities:
             if not kind or SEPARATOR in kind
         ]
         limits = {"live_max": live_max, "idle_s": idle_s, "leave_s": leave_s}
-        for field, value in limits.items():
+        for limit, value in limits.items():
             if not value > 0:
-                problems.append(Problem(f"{name}.{field}", f"{value!r} is not above zero"))
+                problems.append(Problem(f"{name}.{limit}", f"{value!r} is not above zero"))
         if problems:
             raise InvalidSpec(problems)
         self.name = name
@@ -185,6 +183,9 @@ class Entities:
         resident = self.residents.get(name)
         is_new = resident is None
         if resident is None:
+            if len(self.residents.coming) >= OWED_MAX:
+                self.reject((message,), MailboxFull(f"{OWED_MAX} entities are waited for already"))
+                return False
             resident = self.residents.wanted(name, self._spec(name).actor)
         is_kept, rejected = resident.wait(message)
         if rejected is not None:
@@ -334,11 +335,17 @@ class Region(Actor):
 
     def _look(self) -> None:
         now_s = trio.current_time()
-        for resident in self._residents.idle(now_s):
+        idle = self._residents.idle(now_s, SLICE_ENTITIES)
+        for resident in idle:
             self._entities.passivate(resident.name, Passivation.IDLE)
-        for resident in self._residents.stuck(now_s):
+        if len(idle) == SLICE_ENTITIES:
+            self.ref.deliver_control(_Look())
+        self._make_room()  # one whose mailbox was full may have room for the request now
+        for resident in list(self._residents.leaving.values()):
             assert resident.ref is not None, "it is there until it has ended"
-            resident.ref.exit(KILL)
+            handled = resident.ref.statistics().handled
+            if self._residents.is_stuck(resident, handled, now_s):
+                resident.ref.exit(KILL)
 
     def statistics(self) -> dict[str, int]:
         """For the tree: see `Entities.statistics`."""

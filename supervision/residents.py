@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from actors.runtime.mailbox import Overflow
@@ -28,6 +28,7 @@ class Resident:
     ref: Ref | None = None
     used_s: float = 0.0
     left_s: float = 0.0
+    handled: int = 0
     waiting: deque[Any] = field(default_factory=deque)
 
     def wait(self, message: Any) -> tuple[bool, Any]:
@@ -103,23 +104,22 @@ class Residents:
 
     # ------------------------------------------------------------------ who is to go
 
-    def idle(self, now_s: float) -> list[Resident]:
-        """Those here that nothing was sent to for the idle time."""
-        found = []
-        for resident in self.here.values():
-            if now_s - resident.used_s < self._idle_s:
-                break
-            found.append(resident)
-        return found
+    def idle(self, now_s: float, most: int) -> list[Resident]:
+        """Those here that nothing was sent to for the idle time, up to so many."""
+        oldest = islice(self.here.values(), most)
+        return list(takewhile(lambda each: now_s - each.used_s >= self._idle_s, oldest))
 
     def excess(self) -> list[Resident]:
         """Those here that must make room for others: the least recently used."""
         count = len(self.here) + len(self.coming) - self._live_max
         return list(islice(self.here.values(), int(count))) if count > 0 else []
 
-    def stuck(self, now_s: float) -> list[Resident]:
-        """Those that were asked to end too long ago."""
-        return [each for each in self.leaving.values() if now_s - each.left_s >= self._leave_s]
+    def is_stuck(self, resident: Resident, handled: int, now_s: float) -> bool:
+        """Whether one that leaves, and has handled so many messages in its life, has handled none
+        for too long: it will not get to its end."""
+        if handled != resident.handled:
+            resident.handled, resident.left_s = handled, now_s
+        return now_s - resident.left_s >= self._leave_s
 
     def counts(self) -> dict[str, int]:
         away = chain(self.coming.values(), self.leaving.values())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,90 +16,26 @@ from actors.runtime import (
     Actor,
     ActorDied,
     CallTimeout,
-    ExitReason,
     Ignore,
     MailboxFull,
+    NameUp,
     Overflow,
     open_system,
 )
-from actors.testkit import advance, run_virtual, settle
+from actors.testkit import run_virtual
 from supervision import (
     ChildSpec,
     Entities,
     InvalidSpec,
     Passivated,
     Passivation,
+    SpawnerHandle,
     Supervisor,
     SupervisorSpec,
 )
 from supervision.residents import Resident
-from tests.supervision.actors import SOON, Stage
-
-
-@dataclass
-class Town:
-    """What the rooms do and did: messages by room, lives by room."""
-
-    heard: dict[str, list[Any]] = field(default_factory=dict)
-    lives: dict[str, int] = field(default_factory=dict)
-    start: Callable[[str], Any] | None = None
-    start_s: float = 0.0
-    stop_s: float = 0.0
-
-    def topics(self, id_: str) -> list[Any]:
-        return self.heard.get(id_, [])
-
-
-class Room(Actor):
-    """Notes what it hears; `"crash"` crashes it, an exit reason ends it, others are answered."""
-
-    mailbox_max = 20
-
-    def __init__(self, town: Town, id_: str) -> None:
-        super().__init__()
-        self.town, self.id = town, id_
-
-    async def on_start(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        await trio.sleep(self.town.start_s)
-        if self.town.start is not None:
-            await self.town.start(self.id)
-        self.town.lives[self.id] = self.town.lives.get(self.id, 0) + 1
-
-    def on_receive(self, message: Any) -> Any:
-        if message == "crash":
-            raise ValueError("told to crash")
-        if isinstance(message, ExitReason):
-            self.stop(message)
-            return None
-        self.town.heard.setdefault(self.id, []).append(message)
-        return self.town.lives[self.id]
-
-    async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
-        await trio.sleep(self.town.stop_s)
-
-
-class Thoughtful(Room):
-    """Each message takes it a second, in a task of its own."""
-
-    async def on_receive(self, message: Any) -> Any:
-        await trio.sleep(1.0)
-        return super().on_receive(message)
-
-
-def rooms(town: Town, actor: type[Room] = Room, **options: Any) -> Entities:
-    def room(id_: str) -> ChildSpec:
-        return ChildSpec(id_, actor, (town, id_), backoff=SOON)
-
-    return Entities("rooms", {"room": room}, **options)
-
-
-async def open_town(
-    stage: Stage, actor: type[Room] = Room, **options: Any
-) -> tuple[Entities, Town]:
-    town = Town()
-    entities = rooms(town, actor, **options)
-    await stage.system.start(Supervisor, SupervisorSpec(children=(entities.child_spec(),)))
-    return entities, town
+from tests.supervision.actors import Stage, settle
+from tests.supervision.rooms import Room, Thoughtful, Town, open_town, rooms
 
 
 async def test_the_first_message_starts_an_entity_and_the_next_find_it(stage: Stage) -> None:
@@ -120,7 +54,7 @@ async def test_only_messages_through_the_region_keep_an_entity(stage: Stage) -> 
         await entities.entity("room", name).call("hello")
     past = stage.ref("room:talked to past the region")
     for _ in range(4):
-        await advance(40.0)
+        await settle(40.0)
         entities.entity("room", "used").cast("again")
         past.cast("again")
     assert not past.is_alive()
@@ -129,7 +63,7 @@ async def test_only_messages_through_the_region_keep_an_entity(stage: Stage) -> 
     assert [(event.name, event.why) for event in stage.seen(Passivated)] == [
         (past.name, Passivation.IDLE)
     ]
-    await advance(130.0)
+    await settle(130.0)
     assert entities.statistics() == {
         "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
     }  # fmt: skip
@@ -151,7 +85,7 @@ async def test_what_is_sent_while_an_entity_ends_waits_for_the_next(stage: Stage
             answers.append(await wood.call("d", timeout_s=30.0))
 
         nursery.start_soon(ask)
-        await advance(3.0)
+        await settle(3.0)
         assert town.topics("wood") == ["a", "b"], "what it had, it did"
         assert entities.statistics()["waiting"] == 2
     assert town.topics("wood") == ["a", "b", "c", "d"]
@@ -205,6 +139,16 @@ async def test_a_crowd_beyond_the_limit_is_served_in_turn(stage: Stage) -> None:
     assert most == 2, "the limit holds at every moment"
 
 
+async def test_one_too_busy_to_make_room_is_asked_again(stage: Stage) -> None:
+    entities, town = await open_town(stage, Thoughtful, live_max=1)
+    busy, other = entities.entity("room", "busy"), entities.entity("room", "other")
+    await busy.call(0)
+    for number in range(1, 1 + Room.mailbox_max):
+        busy.cast(number)
+    assert await other.call("a", timeout_s=60.0) == 1
+    assert town.topics("busy") == list(range(1 + Room.mailbox_max))
+
+
 async def test_what_waits_outlives_starts_that_fail(stage: Stage) -> None:
     entities, town = await open_town(stage)
     fails = iter([True, True, False])
@@ -229,7 +173,7 @@ async def test_what_waits_outlives_retirement(stage: Stage) -> None:
     with pytest.raises(CallTimeout):
         await wood.call("b", timeout_s=1.0)
     assert entities.statistics()["waiting"] == 1
-    await advance(30.0)
+    await settle(30.0)
     assert town.topics("wood") == ["a", "b"]
 
 
@@ -241,17 +185,17 @@ async def test_a_crash_takes_its_mailbox_and_nothing_else(stage: Stage) -> None:
     with pytest.raises(ActorDied):
         await wood.call("lost")
     assert wood.cast("b")
-    await advance(1.0)
+    await settle(1.0)
     assert town.topics("wood") == ["a", "b"]
 
 
 async def test_an_entity_that_crashed_is_known_again_without_a_message(stage: Stage) -> None:
     entities, _ = await open_town(stage, idle_s=50.0)
     entities.entity("room", "wood").cast("crash")
-    await advance(1.0)
+    await settle(1.0)
     assert stage.ref("room:wood").incarnation == 2
     assert entities.statistics()["here"] == 1
-    await advance(70.0)
+    await settle(70.0)
     assert stage.system.whereis("room:wood") is None, "so it may be passivated"
 
 
@@ -268,13 +212,46 @@ async def test_what_waits_outlives_the_region_and_its_supervisor(stage: Stage, p
     stage.ref(part).exit(KILL)
     for entity in (here, leaving, coming):
         assert entity.cast(2)
-    await advance(10.0)
+    await settle(10.0)
     assert town.topics("h") == [0, 2]
     assert town.topics("l") == [0, 2]
     assert town.topics("c") == [1, 2]
     here.passivate()
-    await advance(10.0)
+    await settle(10.0)
     assert entities.statistics()["leaving"] == 0, "the new region hears of ends"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_nothing_goes_to_an_orphan_that_still_has_the_name(stage: Stage, busy: bool) -> None:
+    class Stubborn(Thoughtful):
+        trap_exit = True
+
+    entities, town = await open_town(stage, Stubborn)
+    town.stop_s = 1.0
+    orphan = SpawnerHandle(stage.system, "rooms.spawner").ensure("room:wood")
+    await settle()
+    assert orphan is not None
+    if busy:
+        orphan.cast("from elsewhere")
+        await settle()
+    stage.ref("rooms.spawner").exit(KILL)
+    await settle(0.1)
+    assert orphan.is_alive()
+    assert await entities.entity("room", "wood").call("a", timeout_s=10.0) == 2
+    assert town.topics("wood") == ["from elsewhere", "a"][not busy :]
+
+
+async def test_an_entity_that_dies_as_soon_as_it_is_ready_takes_nothing_along(stage: Stage) -> None:
+    class Reaper(Actor):
+        def on_receive(self, message: Any) -> None:
+            assert isinstance(message, NameUp)
+            message.ref.exit(KILL)
+
+    entities, _ = await open_town(stage)
+    reaper = await stage.system.start(Reaper)
+    assert reaper is not None
+    stage.system.watch_name("room:wood", reaper)
+    assert await entities.entity("room", "wood").call("a") == 2
 
 
 async def test_an_entity_that_is_not_needed_is_not_asked_for_ever(stage: Stage) -> None:
@@ -300,9 +277,58 @@ async def test_an_entity_that_does_not_end_is_killed_and_comes_back(stage: Stage
     first = stage.ref("room:wood")
     wood.passivate()
     wood.cast("b")
-    await advance(11.0)
+    await settle(11.0)
     assert first.exit_reason is not None
     assert town.topics("wood") == ["a", "b"]
+
+
+async def test_an_entity_that_takes_long_but_gets_on_is_not_killed(stage: Stage) -> None:
+    entities, town = await open_town(stage, Thoughtful, leave_s=8.0)
+    wood = entities.entity("room", "wood")
+    await wood.call(0)
+    for number in range(1, 20):
+        wood.cast(number)
+    wood.passivate()
+    await settle(40.0)
+    assert town.topics("wood") == list(range(20))
+    assert town.lives["wood"] == 1
+
+
+async def test_more_idle_entities_than_a_slice_go_in_one_look(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervision.entities.SLICE_ENTITIES", 2)
+    entities, _ = await open_town(stage, idle_s=100.0)
+    for number in range(7):
+        entities.entity("room", f"{number}").cast("hello")
+    await settle(99.0)
+    assert entities.statistics()["here"] == 7
+    await settle(7.0)
+    assert entities.statistics()["here"] == 0
+    assert {event.at_s for event in stage.seen(Passivated)} == {105.0}
+
+
+async def test_too_many_entities_that_do_not_come_are_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("supervision.entities.OWED_MAX", 2)
+    entities, town = await open_town(stage)
+    town.start_s = 1.0
+    assert [entities.entity("room", name).cast("hello") for name in "abca"] == [
+        True, True, False, True,
+    ]  # fmt: skip
+    with pytest.raises(MailboxFull, match="2 entities are waited for already"):
+        await entities.entity("room", "c").call("hello")
+    await settle(2.0)
+    assert entities.entity("room", "c").cast("hello")
+
+
+def test_addresses_of_the_same_entity_are_equal() -> None:
+    entities = rooms(Town())
+    assert entities.entity("room", "a:b") == entities.entity("room", "a:b")
+    assert len({entities.entity("room", "a"), entities.entity("room", "a")}) == 1
+    assert rooms(Town()).entity("room", "a") != entities.entity("room", "a")
+    assert repr(entities.entity("room", "a")) == "EntityRef(name='room:a')"
 
 
 async def test_what_waits_has_the_bound_of_a_mailbox(stage: Stage) -> None:
@@ -313,7 +339,7 @@ async def test_what_waits_has_the_bound_of_a_mailbox(stage: Stage) -> None:
     assert taken == [True] * Room.mailbox_max + [False] * 2
     with pytest.raises(MailboxFull, match="20 messages wait for room:wood"):
         await wood.call("too much")
-    await advance(2.0)
+    await settle(2.0)
     assert town.topics("wood") == list(range(Room.mailbox_max))
     assert entities.statistics()["refused"] == 3
 
@@ -400,7 +426,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                 case "passivate":
                     entities.entity("room", about).passivate()
                 case "wait":
-                    await advance(about)
+                    await settle(about)
                 case "turn":
                     await trio.lowlevel.checkpoint()
                 case "fail to start":
@@ -409,7 +435,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                     ref = system.whereis(about if what == "kill part" else f"room:{about}")
                     if ref is not None:
                         ref.exit(KILL)
-        await advance(40.0)
+        await settle(40.0)
         assert entities.statistics() == {
             "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
         }  # fmt: skip
