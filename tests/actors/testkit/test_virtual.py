@@ -161,10 +161,18 @@ async def test_time_stands_while_a_thread_works_for_a_task() -> None:
     assert trio.current_time() == 10.0
 
 
-async def test_a_thread_may_wait_for_time_to_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(virtual, "THREADS_S", 0.01)
-    await trio.to_thread.run_sync(partial(trio.from_thread.run, trio.sleep, 60.0))
-    assert trio.current_time() == 60.0
+async def test_a_thread_may_wait_for_time_to_pass() -> None:
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+
+    async def sleep() -> None:
+        held_s, clock.autojump_threshold = clock.autojump_threshold, 0.001  # not five seconds
+        await trio.sleep(60.0)
+        clock.autojump_threshold = held_s
+        assert held_s == virtual.THREADS_S
+
+    await trio.to_thread.run_sync(partial(trio.from_thread.run, sleep))
+    assert (trio.current_time(), clock.autojump_threshold) == (60.0, 0.0)
 
 
 async def test_what_a_foreign_thread_had_sent_is_handled(system: ActorSystem) -> None:
@@ -179,11 +187,11 @@ async def test_what_a_foreign_thread_had_sent_is_handled(system: ActorSystem) ->
 async def test_a_thread_that_does_not_end_is_not_waited_for_without_end(
     system: ActorSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(virtual, "THREADS_S", 0.003)
     goes_on = threading.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.to_thread.run_sync, goes_on.wait))
         await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(virtual, "THREADS_S", 0.003)  # of settling; the clock is held already
         with pytest.raises(NotSettled, match="1 threads do not end"):
             await settle()
         goes_on.set()
