@@ -26,6 +26,8 @@ class ChildState(StrEnum):
     ENDED = "ended"
     """It ended just now; what follows is not decided yet."""
     STOPPING = "stopping"
+    UNWINDING = "unwinding"
+    """It is dead, and its supervisor waits for its code to end (`unkillable`)."""
     RESTARTING = "restarting"
     """It waits for its next start."""
     STOPPED = "stopped"
@@ -36,7 +38,8 @@ class ChildState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One child. `ref` is its present incarnation, if there is one."""
+    """One child. `ref` is its present incarnation, if there is one, or that whose code is waited
+    for."""
 
     id: str
     ref: Ref | None
@@ -167,6 +170,8 @@ class Refusal(StrEnum):
     NOT_FOUND = "not_found"
     RUNNING = "running"
     RESTARTING = "restarting"
+    UNWINDING = "unwinding"
+    """It is dead, but its code has not ended."""
     ALREADY_PRESENT = "already_present"
     """The id is taken by a child that does not run."""
     MAX_CHILDREN = "max_children"

@@ -27,7 +27,7 @@ from actors.runtime.exits import crash
 from actors.runtime.tracing import Restarted
 from supervision.admin import AlreadyRunning, ChildInfo, ChildStarted, ChildState, Key
 from supervision.events import ChildReady, Level, UncleanShutdown
-from supervision.shutdown import end_orphan, is_orphan, kill, shut_down
+from supervision.shutdown import end_orphan, is_orphan, kill, outlives, remains_of, shut_down
 from supervision.spec import ChildSpec, Restart, as_kept
 from supervision.strategy import ChildView, is_clean_end
 
@@ -70,6 +70,10 @@ class Child:
     """Ends and failed starts in a row, for the backoff."""
     ready_s: float | None = None
     """When the latest incarnation became ready, if it did."""
+    up_s: float = 0.0
+    """How long that one was up before it ended."""
+    remains: Ref | None = None
+    """A dead actor of its name that it waits for before it starts."""
     start_info: object = None
     """What it said when it became ready, until whoever asked for it has the answer."""
     begun: Attempt | Exception | None = None
@@ -96,7 +100,10 @@ class Child:
         return ChildStarted(self.ref, info)
 
     def info(self) -> ChildInfo:
-        return ChildInfo(self.spec.id, self.ref, self.spec.kind, self.state, self.restarts)
+        spec, ref, state = self.spec, self.ref or self.remains, self.state
+        if ref is not None and outlives(ref, spec):
+            state = ChildState.UNWINDING
+        return ChildInfo(spec.id, ref, spec.kind, state, self.restarts)
 
 
 def _why(error: Exception, spec: ChildSpec) -> ExitReason:
@@ -161,15 +168,38 @@ class ChildTable:
         if child is not None and child.monitor == down.monitor:
             child.monitor = None  # spent: nothing of it can wait in the mailbox any more
         if child is not None and child.state is ChildState.RUNNING and child.ref is down.ref:
-            child.state = ChildState.ENDED
-            self._on_end(child, down.ref, down.reason)
+            self._ended(child, down.ref, down.reason)
+
+    def _ended(self, child: Child, ref: Ref, reason: ExitReason) -> None:
+        """It ended by itself. If its code is to be waited for, it has ended when that has."""
+        if child.ready_s is not None:
+            child.up_s = trio.current_time() - child.ready_s
+
+        def end(_: object = None) -> None:
+            if child.ref is ref and child.state in (ChildState.RUNNING, ChildState.UNWINDING):
+                child.state = ChildState.ENDED
+                self._on_end(child, ref, reason)
+
+        if outlives(ref, child.spec):
+            child.state = ChildState.UNWINDING
+            self._actor.run_task(ref.wait_unwound, on_done=end)
+        else:
+            end()
+
+    async def _unwound(self, child: Child) -> None:
+        """Its code has ended, if that is to be waited for."""
+        if child.ref is not None and outlives(child.ref, child.spec):
+            await child.ref.wait_unwound()
 
     # ------------------------------------------------------------------ starting
 
     def begin(self, child: Child) -> None:
         """Make the next incarnation of one that waits for it, in this very turn: a plain actor is
         up again before any task has run. `start_in_order` is to follow, and goes on from there."""
-        child.state, child.ready_s = ChildState.STARTING, None
+        if remains_of(self._actor.system, child.spec.name, child.spec) is not None:
+            child.state = ChildState.RESTARTING
+            return
+        child.state, child.ready_s, child.up_s = ChildState.STARTING, None, 0.0
         try:
             child.begun = self._make(child)
         except AlreadyStarted:
@@ -207,7 +237,7 @@ class ChildTable:
         It may be told to stop meanwhile (`STOPPING`): then whoever said so sees to the rest.
         """
         child.state = ChildState.STARTING
-        child.ready_s = None
+        child.ready_s, child.up_s = None, 0.0
         try:
             if isinstance(begun, Exception):
                 raise begun
@@ -219,6 +249,8 @@ class ChildTable:
         reason = await self._until_ready(attempt, child.spec.start_limit_s)
         if is_asked:
             child.start_info = attempt.start_info
+        if reason is not None:
+            await self._unwound(child)
         if child.state is ChildState.STOPPING:
             return None
         if reason is not None:
@@ -229,8 +261,7 @@ class ChildTable:
         child.spec = as_kept(child.spec)
         ref = attempt.ref
         if ref.exit_reason is not None:  # it was ready, and ended before this task got to run
-            child.state = ChildState.ENDED
-            self._on_end(child, ref, ref.exit_reason or NORMAL)
+            self._ended(child, ref, ref.exit_reason or NORMAL)
         return None
 
     def _ignored(self, child: Child) -> bool:
@@ -240,15 +271,20 @@ class ChildTable:
         return True
 
     async def _spawn(self, child: Child) -> Attempt | None:
-        """A new incarnation, once nobody we know holds its name; None if it was told to stop
-        before."""
+        """A new incarnation, once nobody we know holds its name or is to be waited for; None if it
+        was told to stop before."""
+        system, spec = self._actor.system, child.spec
         while child.state is ChildState.STARTING:
+            child.remains = remains_of(system, spec.name, spec)
+            if child.remains is not None:
+                await child.remains.wait_unwound()
+                continue
             try:
                 return self._make(child)
             except AlreadyStarted as error:
                 if not is_orphan(error.ref):
                     raise
-                await end_orphan(self._actor.system, error.ref, child.spec)
+                await end_orphan(system, error.ref, spec)
         return None
 
     def _make(self, child: Child) -> Attempt:
@@ -281,13 +317,15 @@ class ChildTable:
     # ------------------------------------------------------------------ stopping
 
     async def stop(self, child: Child) -> None:
-        """End it, however long its spec allows; it is `STOPPED` afterwards."""
+        """End it, however long its spec allows, and its code too if that is to be waited for; it is
+        `STOPPED` afterwards."""
         ref = child.ref
         child.state = ChildState.STOPPING
         if ref is not None and ref.exit_reason is None:
             reason = await shut_down(self._actor, ref, child.spec)
             if reason is not None and not is_clean_end(child.spec, reason):
                 self._emit(UncleanShutdown, child.spec.id, reason)
+        await self._unwound(child)
         self.let_go(child)
         child.state = ChildState.STOPPED
 

@@ -65,7 +65,7 @@ from supervision.backoff import Backoff
 from supervision.dynamic_requests import DynamicRequests
 from supervision.population import DynamicChild, counts, info_of, infos, name_of, spec_of
 from supervision.reading import read_child
-from supervision.shutdown import end_orphan, is_orphan, shut_down_all
+from supervision.shutdown import end_orphan, is_orphan, outlives, remains_of, shut_down_all
 from supervision.spawner import OWED_MAX, owe, take_owed
 from supervision.spec import DEFAULT_BACKOFF, ChildSpec, InvalidSpec, as_kept, window_problems
 from supervision.strategy import is_restarted
@@ -139,6 +139,8 @@ class DynamicSupervisor(Actor):
         )
         self._to_start: dict[str, None] = {}
         self._restarts = 0
+        self._awaited: set[str] = set()
+        """Names of which somebody else's code must end before they start."""
 
     def on_start(self) -> None:
         if self.name is None:
@@ -163,11 +165,16 @@ class DynamicSupervisor(Actor):
         """The living child of this name, started if need be. None while it may not start; it will
         be started as soon as it may."""
         child = self._children.get(name)
-        if child is not None:
+        if child is not None and not child.is_unwinding:
             return child.ref
         if self.is_ending:
             if self.name is not None:
                 owe(self.system, self.name, name)
+            return None
+        if child is not None:
+            child.is_wanted = True
+            return None
+        if name in self._awaited:
             return None
         trouble = self._troubles.get(name)
         if trouble is not None and trouble.blocked_until_s > trio.current_time():
@@ -197,6 +204,10 @@ class DynamicSupervisor(Actor):
             self._troubles.free(trouble)
         try:
             spec = spec or read_child(self._factory(name))
+            remains = remains_of(self.system, name, spec)
+            if remains is not None:
+                self._await(name, remains)
+                return None
             child = self._spawn(name, spec)
         except AlreadyStarted as error:
             # A stranger, or a child of our predecessor about to end: its watchers will ask again.
@@ -210,6 +221,16 @@ class DynamicSupervisor(Actor):
         child.is_restart = is_restart
         child.restarts = restarts + is_restart
         return child.ref
+
+    def _await(self, name: str, remains: Ref) -> None:
+        """Start this child when the code of that dead actor has ended."""
+
+        def start(_: object) -> None:
+            self._awaited.discard(name)
+            self.ensure(name)
+
+        self._awaited.add(name)
+        self.run_task(remains.wait_unwound, on_done=start)
 
     def _spawn(self, name: str, spec: ChildSpec) -> DynamicChild:
         """A new incarnation, watched from its beginning. Raises what its constructor raises."""
@@ -275,8 +296,14 @@ class DynamicSupervisor(Actor):
         child = None if name is None else self._children.get(name)
         if name is None or child is None or child.monitor != down.monitor:
             return
-        del self._children[name]
         self._starting.pop(name, None)
+        if not child.is_unwinding and not child.is_starting:
+            child.up_s = down.ref.statistics().age_s
+        child.is_unwinding = outlives(down.ref, child.spec)
+        if child.is_unwinding:  # it has ended when its code has
+            self.run_task(down.ref.wait_unwound, on_done=lambda _: self._down(down))
+            return
+        del self._children[name]
         if self.is_ending:
             return
         if child.is_stopping:
@@ -289,6 +316,8 @@ class DynamicSupervisor(Actor):
             child.answer(NotStarted(down.reason))
         else:
             self._follow(name, child, down)
+        if child.is_wanted:
+            self.ensure(name)
         if self._to_start:
             self._start_owed()
 
@@ -301,8 +330,7 @@ class DynamicSupervisor(Actor):
             self.system.emit(Escalated, self.ref, name, reason)
             self.stop(SHUTDOWN)
         elif is_restarted(child.spec.restart, abnormal=abnormal, directive=directive):
-            up_s = 0.0 if child.is_starting else down.ref.statistics().age_s
-            self._failed(name, child.spec, reason, up_s=up_s, restarts=child.restarts)
+            self._failed(name, child.spec, reason, up_s=child.up_s, restarts=child.restarts)
         else:
             self._troubles.ended_well(name, trio.current_time())
 

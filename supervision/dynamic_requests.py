@@ -22,7 +22,7 @@ from supervision.admin import (
 )
 from supervision.population import DynamicChild, name_of
 from supervision.reading import read_child
-from supervision.shutdown import shut_down
+from supervision.shutdown import remains_of, shut_down
 from supervision.spec import ChildSpec, InvalidSpec
 from supervision.trouble import Trouble, Troubles
 
@@ -54,12 +54,14 @@ class DynamicRequests:
             return Refusal.ENDING
         present = self._children.get(name)
         if present is not None:
-            return AlreadyRunning(present.ref)
+            return Refusal.UNWINDING if present.is_unwinding else AlreadyRunning(present.ref)
         trouble = self._troubles.get(name)
         if trouble is not None and (trouble.waiting or trouble.retired):
             return Refusal.ALREADY_PRESENT
         if not self._has_place():
             return Refusal.MAX_CHILDREN
+        if remains_of(self._actor.system, name, spec) is not None:
+            return Refusal.UNWINDING
         try:
             child = self._spawn(name, spec)
         except AlreadyStarted as error:
@@ -71,8 +73,9 @@ class DynamicRequests:
 
     def restart(self, name: str) -> StartAnswer | None:
         """Start a retired one before its time."""
-        if name in self._children:
-            return Refusal.RUNNING
+        present = self._children.get(name)
+        if present is not None:
+            return Refusal.UNWINDING if present.is_unwinding else Refusal.RUNNING
         trouble = self._troubles.get(name)
         if trouble is None or not (trouble.waiting or trouble.retired):
             return Refusal.NOT_FOUND
@@ -87,10 +90,11 @@ class DynamicRequests:
 
     def terminate(self, key: Key) -> DoneAnswer | None:
         """Stop one, and forget it."""
-        if isinstance(key, Ref) and not key.is_alive():
-            return Done()  # gone already, whoever's it was (OTP answers the same)
         name = name_of(key, self._children)
         child = self._children.get(name)
+        is_here = child is not None and child.is_unwinding
+        if isinstance(key, Ref) and not key.is_alive() and not is_here:
+            return Done()  # gone already, whoever's it was (OTP answers the same)
         if child is None:
             trouble = self._troubles.get(name)
             if trouble is None or not trouble.waiting:
@@ -109,8 +113,9 @@ class DynamicRequests:
 
     def delete(self, name: str) -> DoneAnswer:
         """Forget a retired one, and its failures."""
-        if name in self._children:
-            return Refusal.RUNNING
+        present = self._children.get(name)
+        if present is not None:
+            return Refusal.UNWINDING if present.is_unwinding else Refusal.RUNNING
         trouble = self._troubles.get(name)
         if trouble is None or not (trouble.waiting or trouble.retired):
             return Refusal.NOT_FOUND

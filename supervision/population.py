@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from actors.runtime import MonitorRef, Ref, ReplySlot
 from supervision.admin import ChildInfo, ChildState, Counts, DoneAnswer, Key, StartAnswer
+from supervision.shutdown import outlives
 from supervision.spec import ChildSpec
 from supervision.trouble import Trouble, Troubles
 
@@ -26,6 +27,12 @@ class DynamicChild:
     is_restart: bool = False
     is_stopping: bool = False
     is_starting: bool = True
+    up_s: float = 0.0
+    """How long it lived, once it has ended."""
+    is_unwinding: bool = False
+    """It is dead, but its code is waited for."""
+    is_wanted: bool = False
+    """Somebody asked for it meanwhile."""
     is_ignored: bool = False
     """It said itself that it is not needed."""
     slots: list[ReplySlot] | None = None
@@ -54,6 +61,7 @@ def info_of(
     if child is not None:
         state = ChildState.STARTING if child.is_starting else ChildState.RUNNING
         state = ChildState.STOPPING if child.is_stopping else state
+        state = ChildState.UNWINDING if outlives(child.ref, child.spec) else state
         return ChildInfo(name, child.ref, child.spec.kind, state, child.restarts)
     trouble = troubles.get(name)
     if trouble is None or not (
@@ -90,7 +98,7 @@ def counts(children: Mapping[str, DynamicChild], troubles: Troubles) -> Counts:
     supervisors = kinds.count("supervisor")
     return Counts(
         specs=len(kinds),
-        active=len(children),
+        active=sum(not child.is_unwinding for child in children.values()),
         supervisors=supervisors,
         workers=len(kinds) - supervisors,
         restarting=troubles.waiting,

@@ -65,6 +65,8 @@ class Requests:
             return Refusal.NOT_FOUND
         if child.is_due or child.state is ChildState.ENDED:
             return Refusal.RESTARTING
+        if child.state is ChildState.UNWINDING:
+            return Refusal.UNWINDING
         if child.state in (ChildState.RUNNING, ChildState.STARTING):
             return Refusal.RUNNING
 
@@ -114,7 +116,7 @@ class Requests:
             return Done()
         if child.is_due or child.state is ChildState.ENDED:
             return Refusal.RESTARTING
-        return Refusal.RUNNING
+        return Refusal.UNWINDING if child.state is ChildState.UNWINDING else Refusal.RUNNING
 
     # ------------------------------------------------------------------ answering
 

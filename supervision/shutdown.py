@@ -5,8 +5,8 @@ send `SHUTDOWN`; wait; `KILL`. A child keeps its link to the supervisor all the 
 supervisor itself be killed in the middle, the child still ends.
 
 Code that shields itself from cancellation survives even `KILL`: its actor is dead for everybody
-else, the runtime reports the code as `Unkillable` and leaves it behind. A kill that does not take
-effect at all is reported here; either way the shutdown goes on.
+else, the runtime reports the code as `Unkillable` and leaves it behind. A shutdown goes on then,
+unless the child's spec says to wait. A kill that does not take effect at all is reported here.
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ async def kill(system: ActorSystem, ref: Ref) -> ExitReason | None:
     return None
 
 
+def outlives(ref: Ref, spec: ChildSpec) -> bool:
+    """Whether code of this dead child still runs, and is to be waited for."""
+    return spec.unkillable == "wait" and ref.is_unwinding
+
+
+def remains_of(system: ActorSystem, name: str | None, spec: ChildSpec) -> Ref | None:
+    """A dead actor of this name, perhaps of a dead supervisor, whose code this child must wait
+    for."""
+    return None if name is None or spec.unkillable != "wait" else system.unwinding.named(name)
+
+
 def is_orphan(ref: Ref) -> bool:
     """Whether the supervisor of an actor, or that one's supervisor, … is dead or ending: then it
     will end too, but may still be at it, and hold a name that its successor needs."""
@@ -76,12 +87,14 @@ async def end_orphan(system: ActorSystem, ref: Ref, spec: ChildSpec) -> None:
 async def shut_down_all(
     supervisor: Actor, children: Sequence[tuple[Ref, ChildSpec]], slice_children: int
 ) -> None:
-    """End many children at once, each within its own limit; all are gone afterwards, or reported.
+    """End many children at once, each within its own limit; all are gone afterwards, or reported,
+    and so is the code of those whose spec says to wait for it.
 
     Unclean ends are reported together, by reason. The loop gets to its sockets after each
     `slice_children` of them.
     """
-    alive: dict[Ref, ChildSpec] = dict(children)
+    ending = [(ref, spec) for ref, spec in children if not outlives(ref, spec)]
+    alive: dict[Ref, ChildSpec] = dict(ending)
     unclean: dict[str, tuple[ExitReason, int]] = {}
     gone = trio.Event()
 
@@ -93,7 +106,7 @@ async def shut_down_all(
             gone.set()
 
     by_limit: dict[float, list[Ref]] = {}
-    for index, (ref, spec) in enumerate(children):
+    for index, (ref, spec) in enumerate(ending):
         ref.on_exit(ended)
         if spec.shutdown_limit_s > 0:
             ref.exit(SHUTDOWN, supervisor.ref)
@@ -114,3 +127,6 @@ async def shut_down_all(
         supervisor.system.emit(Unkillable, ref)
     for reason, count in unclean.values():
         supervisor.system.emit(UncleanShutdowns, supervisor.ref, count, reason)
+    for ref, spec in children:
+        if outlives(ref, spec):
+            await ref.wait_unwound()

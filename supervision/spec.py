@@ -78,7 +78,8 @@ class ChildSpec:
     `shutdown_s` bounds its end, `start_s` its `on_start`; by default five and thirty seconds for a
     worker, without limit for a supervisor. `backoff` None means `Backoff()`. `on_error` says by the
     class of an exception what follows when the child raises it; the nearest class counts, and where
-    there is none the restart type decides.
+    there is none the restart type decides. `unkillable` is for code of a dead child that cannot be
+    cancelled: go on without it, or have the child count as ended only when its code has.
     """
 
     id: str
@@ -93,6 +94,7 @@ class ChildSpec:
     backoff: Backoff | None = None
     start_s: float | ByKind | None = BY_KIND
     on_error: OnError = field(default_factory=dict)
+    unkillable: Literal["abandon", "wait"] = "abandon"
 
     @property
     def shutdown_limit_s(self) -> float:
@@ -211,6 +213,8 @@ def _child_problems(child: ChildSpec, where: str, auto_shutdown: AutoShutdown) -
         yield Problem(f"{where}.restart", f"{child.restart!r} is no restart type")
     if child.kind not in ("worker", "supervisor"):
         yield Problem(f"{where}.kind", f"{child.kind!r} is neither worker nor supervisor")
+    if child.unkillable not in ("abandon", "wait"):
+        yield Problem(f"{where}.unkillable", f"{child.unkillable!r} is neither abandon nor wait")
     if not (child.shutdown_s is None or isinstance(child.shutdown_s, BrutalKill | ByKind)) and (
         not _is_number(child.shutdown_s) or child.shutdown_s < 0
     ):

@@ -198,8 +198,7 @@ class Supervisor(Actor):
     def _schedule(self, child: Child, reason: ExitReason, decided: Plan) -> None:
         """Stop the siblings concerned; start again after the child's delay, all together."""
         backoff = child.spec.backoff_or_default
-        now_s = trio.current_time()
-        if child.ready_s is not None and now_s - child.ready_s >= backoff.reset_s:
+        if child.up_s >= backoff.reset_s:
             child.failures = 0
         child.failures += 1
         delay_s = backoff.delay_s(child.failures, self.system.rng)

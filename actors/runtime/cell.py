@@ -135,12 +135,12 @@ class Cell:
         self.ending: Ending | None = None
         self.exit_reason: ExitReason | None = None
         self.extra: Extra | None = None
-        self.unwinding: tuple[TaskRef, ...] = ()
+        self.unwinding: set[TaskRef] | None = None
 
     @property
     def is_unwinding(self) -> bool:
         """Dead, but code of its tasks has not ended yet."""
-        return not all(task.has_ended for task in self.unwinding)
+        return self.unwinding is not None
 
     @property
     def is_waiting_for_a_message(self) -> bool:
@@ -312,7 +312,13 @@ class Cell:
     # ------------------------------------------------------------------ what it owns
 
     def forget_task(self, task: TaskRef) -> None:
-        if self.extra is not None:
+        """It has ended."""
+        if self.unwinding is not None:
+            self.unwinding.discard(task)
+            if not self.unwinding:
+                self.unwinding = None
+                self.system.unwinding.end(self)
+        elif self.extra is not None:
             self.extra.tasks.discard(task)
 
     def is_handling_here(self) -> bool:
@@ -397,11 +403,12 @@ class Cell:
         return extra.on_exit
 
     def _cancel_tasks(self, tasks: set[TaskRef]) -> None:
-        self.unwinding = tuple(tasks)
-        for task in self.unwinding:
+        if not tasks:
+            return
+        self.unwinding = tasks
+        for task in tasks:
             task.cancel()
-        if self.unwinding:
-            self.system.watch_unwinding(self)
+        self.system.unwinding.begin(self)
 
 
 def _nothing() -> None:

@@ -230,6 +230,12 @@ class Ref(pykka.ActorRef[Any]):
             cancel()
         return cast("ExitReason", self._cell.exit_reason)
 
+    async def wait_unwound(self) -> None:
+        """Wait until the actor has ended and no code of its tasks runs any more: what it held
+        outside of the system is free then. May take for ever, see `unwinding`."""
+        await self.wait_exit()
+        await self._cell.system.unwinding.wait(self)
+
     def on_exit(self, callback: ExitCallback) -> Callable[[], None]:
         """Call back once, when the actor has ended and its name is free; at once if it has. Call
         the result to forget it."""

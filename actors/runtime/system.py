@@ -32,7 +32,7 @@ from actors.runtime.mailbox import Ask
 from actors.runtime.names import Names, NameUp
 from actors.runtime.ref import Ref
 from actors.runtime.signals import Down
-from actors.runtime.tasks import UNWIND_S, acting
+from actors.runtime.tasks import acting
 from actors.runtime.timers import Timers
 from actors.runtime.tracing import (
     DeadLetter,
@@ -42,9 +42,9 @@ from actors.runtime.tracing import (
     Listener,
     Started,
     TaskFailed,
-    Unkillable,
 )
 from actors.runtime.turns import turn
+from actors.runtime.unwinding import Unwinding
 
 logger = logging.getLogger("actors")
 
@@ -69,7 +69,8 @@ class Spawner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SystemStatistics:
-    """`actors` alive, `named` of them, actors `runnable` now, `timers` set, links and `monitors`;
+    """`actors` alive, `named` of them, actors `runnable` now, `timers` set, links and `monitors`,
+    `zombies` (dead, but their code does not end);
     since the start: `dead_letters`, `late_replies`, and failures that were `resumed`."""
 
     actors: int
@@ -80,6 +81,7 @@ class SystemStatistics:
     dead_letters: int
     late_replies: int
     resumed: int = 0
+    zombies: int = 0
 
 
 class ActorSystem:
@@ -95,6 +97,7 @@ class ActorSystem:
         self.deadlines = Timers()
         """Those of calls: many, and nearly all cancelled, so they have a heap of their own."""
         self.events = EventStream()
+        self.unwinding = Unwinding(self)
         self.late_replies = 0
         self.dead_letters = 0
         self.resumed = 0
@@ -274,6 +277,10 @@ class ActorSystem:
         """Every living actor."""
         return iter([cell.ref for cell in self._cells.values()])
 
+    def zombies(self) -> Iterator[Ref]:
+        """Dead actors whose code does not end though it was cancelled, the oldest first."""
+        return iter(tuple(self.unwinding.zombies.values()))
+
     def find(self, name_or_id: str | int) -> Ref | None:
         """A living actor by name or id."""
         if isinstance(name_or_id, str):
@@ -344,16 +351,6 @@ class ActorSystem:
                 linked.signal(reason, sender)
         finally:
             self._is_signalling = False
-
-    def watch_unwinding(self, cell: Cell) -> None:
-        """A dead actor's tasks were cancelled: report it if they do not end."""
-
-        def look() -> None:
-            if cell.is_unwinding:
-                logger.error("%s is dead, but its code does not end", cell.ref)
-                self.emit(Unkillable, cell.ref)
-
-        self.timers.call_after(UNWIND_S, look)
 
     def dead_letter(self, ref: Ref, message: Any) -> None:
         self.dead_letters += 1
@@ -431,6 +428,7 @@ class ActorSystem:
             runnable=len(self.dispatcher.queue), timers=len(self.timers),
             monitors=len(self.links), dead_letters=self.dead_letters,
             late_replies=self.late_replies, resumed=self.resumed,
+            zombies=len(self.unwinding.zombies),
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 All of them end with the incarnation. A task that was cancelled before its first step never takes
 it, so nothing of a dead actor begins; one whose code does not end when cancelled (it is shielded,
-or blocks) is reported as `Unkillable` and left behind, so nothing hangs silently.
+or waits for a thread) is left behind and reported (`unwinding`), so nothing hangs silently.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ from actors.runtime.errors import DeadlineExceeded
 
 if TYPE_CHECKING:
     from actors.runtime.cell import Cell
-
-UNWIND_S = 1.0
-"""Time the tasks of a dead actor have to end, before they are reported. Cancelled code that only
-closes things is done within microseconds; a rollback over the network may take a while."""
 
 LETS_THROUGH = (KeyboardInterrupt, SystemExit)
 """What ends the program, not the actor that happened to run when it came."""

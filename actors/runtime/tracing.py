@@ -93,7 +93,15 @@ class Escalated(Event):
 
 @dataclass(frozen=True, slots=True)
 class Unkillable(Event):
-    """The actor's code did not end after it was killed, and was left behind."""
+    """The actor is dead, but its code did not end when it was cancelled. Once for each actor; its
+    supervisor goes on, or waits for the code, as the child's `unkillable` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwound(Event):
+    """The code of an actor that was `Unkillable` has ended, `after_s` after the actor."""
+
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)

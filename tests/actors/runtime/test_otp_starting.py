@@ -24,7 +24,7 @@ from actors.runtime import (
     Stop,
     inspection,
 )
-from actors.runtime.tasks import UNWIND_S
+from actors.runtime.unwinding import UNWIND_S
 from actors.testkit import Probe, advance
 from tests.actors.runtime.support import Puppet, do, puppet
 

@@ -10,8 +10,8 @@ import trio
 from outcome import Error, Value
 
 from actors.runtime import KILL, ActorSystem, Crash, DeadlineExceeded, TaskRef
-from actors.runtime.tasks import UNWIND_S
-from actors.runtime.tracing import Unkillable
+from actors.runtime.tracing import Unkillable, Unwound
+from actors.runtime.unwinding import UNWIND_S
 from actors.testkit import Logs, advance, record_events, settle
 from tests.actors.runtime.support import AsyncPuppet, Puppet, do, puppet
 
@@ -155,7 +155,7 @@ async def test_tasks_of_a_starting_actor_wait_for_its_start(system: ActorSystem)
 
 
 async def test_code_that_does_not_end_is_reported_and_left(system: ActorSystem, logs: Logs) -> None:
-    reports = record_events(system, Unkillable)
+    reports, ends = record_events(system, Unkillable), record_events(system, Unwound)
     gate = trio.Event()
 
     async def act(_self: Any) -> None:
@@ -169,13 +169,62 @@ async def test_code_that_does_not_end_is_reported_and_left(system: ActorSystem, 
     ref.exit(KILL)
     assert not ref.is_alive()
     assert ref.is_unwinding
+    assert list(system.zombies()) == [], "it may only need a moment"
     assert system.whereis("n") is None, "its name is free, its successor may start"
     await advance(UNWIND_S + 0.1)
     assert [report.name for report in reports] == ["n"]
     logs.expect("does not end")
+    assert (list(system.zombies()), system.statistics().zombies) == ([ref], 1)
+    assert ends == []
+    await advance(9.0)
+    assert len(reports) == 1, "once is enough"
     gate.set()
-    await settle()
+    await ref.wait_unwound()
+    logs.expect("ended 10.1 s after its actor")
     assert not ref.is_unwinding
+    assert (list(system.zombies()), system.statistics().zombies) == ([], 0)
+    assert [(end.name, round(end.after_s)) for end in ends] == [("n", 10)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_its_code_has_ended_when_the_last_of_its_tasks_has(
+    system: ActorSystem, kind: type[Any], logs: Logs
+) -> None:
+    async def work(seconds: float) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(seconds)
+
+    actor = await puppet(system, kind)
+    ref = actor.ref
+    for seconds in (1.0, 3.0, 2.0):
+        await run(actor, work, seconds)
+    await settle()
+    ref.exit(KILL)
+    begun_s = trio.current_time()
+    await ref.wait_unwound()
+    assert trio.current_time() - begun_s == pytest.approx(3.0)
+    logs.expect("does not end")
+    logs.expect("ended 3.0 s after its actor")
+
+
+async def test_one_without_tasks_leaves_nothing(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    ref = actor.ref
+    ref.exit(KILL)
+    assert not ref.is_unwinding
+    await ref.wait_unwound()
+    assert system.unwinding.named("n") is None
+
+
+async def test_waiting_for_its_code_begins_while_it_lives(system: ActorSystem) -> None:
+    actor = await puppet(system, AsyncPuppet, name="n")
+    ref = actor.ref
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ref.wait_unwound)
+        await settle()
+        ref.exit(KILL)
+        assert system.unwinding.named("n") is ref
+    assert system.unwinding.named("n") is None
 
 
 async def test_code_that_takes_a_moment_to_end_is_not(system: ActorSystem) -> None:
