@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from actors.runtime import ActorSystem, Ref
+from actors.runtime import ActorSystem, Isolated, Ref
 from supervision.admin import ChildInfo, ChildState
 from supervision.dynamic import DynamicSupervisor
 from supervision.supervisor import Supervisor
@@ -29,7 +29,8 @@ class TreeNode:
     `id` is the living actor's id in its system, or else the child's under its supervisor; `name`
     its registered name, or else its id under its supervisor. `state` is one of `ChildState`.
     `mailbox` counts messages waiting, `handled` those since it started, `restarts` those of this
-    child since its supervisor started, `hidden` the children left out.
+    child since its supervisor started, `hidden` the children left out; `pid` is the process of an
+    isolated actor.
     """
 
     id: str
@@ -44,6 +45,7 @@ class TreeNode:
     strategy: str | None = None
     children: tuple[TreeNode, ...] = ()
     hidden: int = 0
+    pid: int | None = None
 
 
 def snapshot(
@@ -76,6 +78,7 @@ def _node(info: ChildInfo, children_max: int | None) -> TreeNode:
         cls=ref.actor_class.__name__, state=_state(info, statistics.state),
         restarts=info.restarts, age_s=round(statistics.age_s, 3), mailbox=statistics.mailbox,
         handled=statistics.handled, strategy=strategy, children=children, hidden=hidden,
+        pid=actor.pid if isinstance(actor, Isolated) else None,
     )  # fmt: skip
 
 
@@ -103,6 +106,8 @@ def to_json(node: TreeNode) -> dict[str, Any]:
     }  # fmt: skip
     if node.strategy is not None:
         fields["strategy"] = node.strategy
+    if node.pid is not None:
+        fields["pid"] = node.pid
     if node.hidden:
         fields["hidden"] = node.hidden
     fields["children"] = [to_json(child) for child in node.children]
@@ -118,6 +123,8 @@ def _lines(node: TreeNode, first: str, rest: str) -> Iterator[str]:
     details = " ".join(part for part in (node.cls, node.strategy, node.state) if part)
     if node.restarts:
         details += f", {node.restarts} restarts"
+    if node.pid is not None:
+        details += f", pid {node.pid}"
     yield f"{first}{node.name} ({details})"
     last = len(node.children) - 1
     for index, child in enumerate(node.children):

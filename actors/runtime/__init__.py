@@ -21,6 +21,7 @@ from actors.runtime.errors import DeadlineExceeded as DeadlineExceeded
 from actors.runtime.errors import Ignore as Ignore
 from actors.runtime.errors import MailboxFull as MailboxFull
 from actors.runtime.errors import NoSystem as NoSystem
+from actors.runtime.errors import RemoteError as RemoteError
 from actors.runtime.errors import StartFailed as StartFailed
 from actors.runtime.errors import StashFull as StashFull
 from actors.runtime.errors import Stop as Stop
@@ -45,6 +46,10 @@ from actors.runtime.groups import GroupLeft as GroupLeft
 from actors.runtime.groups import GroupMonitor as GroupMonitor
 from actors.runtime.groups import NotJoined as NotJoined
 from actors.runtime.groups import ProcessGroups as ProcessGroups
+from actors.runtime.isolated import Isolated as Isolated
+from actors.runtime.isolated import IsolatedStatistics as IsolatedStatistics
+from actors.runtime.isolated import ProcessEnded as ProcessEnded
+from actors.runtime.isolated import inside as inside
 from actors.runtime.links import MonitorRef as MonitorRef
 from actors.runtime.mailbox import Overflow as Overflow
 from actors.runtime.names import NameUp as NameUp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -22,6 +22,9 @@ class CallError(ActorError):
     def __init__(self, reason: ExitReason, text: str | None = None) -> None:
         super().__init__(text or describe(reason))
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, str(self))
 
 
 class ActorDied(CallError, pykka.ActorDeadError):
@@ -82,6 +85,10 @@ class Ignore(Exception):  # OTP's `ignore`: not an error
 
 class CallbackFailed(ActorError):
     """A function run in an actor from outside raised; the actor is as it was."""
+
+
+class RemoteError(ActorError):
+    """What code in another process raised, in words: the exception itself could not be sent."""
 
 
 class WouldBlock(ActorError):

@@ -1,4 +1,4 @@
-"""An actor under watch: one that is suspended, observed, or waits with a timeout.
+"""An actor under watch: suspended, observed, holding its traffic, or waiting with a timeout.
 
 **Problem.** What sys(3) does to any process must work on every actor, without its help, and a
 receive timeout must end with any message; but an actor nobody looks at must not pay for a look.
@@ -58,17 +58,24 @@ Observer = Callable[[Seen], bool]
 class Watch:
     """The watch of one actor. `observers` by name; through `settle` it ends when it is idle."""
 
-    __slots__ = ("_cell", "_timeout", "is_suspended", "observers")
+    __slots__ = ("_cell", "_timeout", "is_holding", "is_suspended", "observers")
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._timeout: TimerRef | None = None
         self.is_suspended = False
+        self.is_holding = False
+        """Traffic waits; control does not, as it does for one that is suspended."""
         self.observers: dict[str, Observer] = {}
 
     def settle(self) -> None:
         """The actor is watched from now on, or plain if nothing needs the watch."""
-        is_needed = self.is_suspended or bool(self.observers) or self._timeout is not None
+        is_needed = (
+            self.is_suspended
+            or self.is_holding
+            or bool(self.observers)
+            or self._timeout is not None
+        )
         if not self._cell.is_dead:
             self._cell.more().watch = self if is_needed else None
             self._cell.is_plain = not is_needed and not self._cell.is_async
@@ -82,7 +89,7 @@ class Watch:
             return None if item is None else (item, True)
         if mailbox.control is not None:
             item = mailbox.next_control()
-        elif mailbox.traffic:
+        elif mailbox.traffic and not self.is_holding:
             is_control, item = False, mailbox.traffic.popleft()
             if not mailbox.traffic:
                 mailbox.traffic = None
@@ -194,6 +201,33 @@ def timeout_at(cell: Cell, at_s: float, message: Any = TIMEOUT) -> None:
     """Send the actor a message if nothing else comes until then. The last call counts."""
     cell.mailbox.drop_control(lambda item: type(item) is Arm)
     cell.accept_next(Arm(at_s, message))
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Errand):
+    """After the current message: leave the others in the mailbox."""
+
+    def run(self, cell: Cell) -> None:
+        watch = watch_of(cell)
+        watch.is_holding = True
+        watch.settle()
+
+
+def hold_traffic(cell: Cell) -> None:
+    """Handle nothing but control after the current message. What waits does so in the mailbox, with
+    its bound and policy."""
+    cell.accept_next(Hold())
+
+
+def release_traffic(cell: Cell) -> None:
+    """Go on, with what has waited."""
+    if cell.is_dead:
+        return
+    cell.mailbox.drop_control(lambda item: type(item) is Hold)
+    watch = watch_of(cell)
+    watch.is_holding = False
+    watch.settle()
+    cell.dispatcher.schedule(cell)
 
 
 def idle_after(cell: Cell, idle_s: float, message: Any = TIMEOUT) -> TimerRef:

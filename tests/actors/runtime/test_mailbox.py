@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.runtime import (
+    SHUTDOWN,
     ActorSystem,
     CallError,
     Custom,
@@ -19,6 +20,7 @@ from actors.runtime import (
 )
 from actors.runtime.mailbox import Mailbox
 from actors.runtime.tracing import DeadLetter
+from actors.runtime.watch import hold_traffic, release_traffic
 from actors.testkit import record_events, settle
 from tests.actors.runtime.support import Puppet, do, puppet
 
@@ -150,3 +152,34 @@ async def test_an_actor_that_floods_itself_finishes_its_handler_first(system: Ac
         await do(actor, flood)
     assert done == ["handler"]
     assert actor.ref.exit_reason == OVERFLOWN
+
+
+async def test_traffic_can_be_held_while_control_goes_on(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await do(actor, lambda self: hold_traffic(self._actor_cell))
+    actor.ref.cast("later")
+    actor.send_after(0.0, "now")
+    await settle()
+    assert actor.got == ["now"]
+    release_traffic(actor._actor_cell)
+    await settle()
+    assert actor.got == ["now", "later"]
+
+
+async def test_what_holds_traffic_can_be_stopped(system: ActorSystem) -> None:
+    actor = await puppet(system)
+    await do(actor, lambda self: hold_traffic(self._actor_cell))
+    actor.ref.cast("never")
+    assert await system.stop(actor.ref) == SHUTDOWN
+    release_traffic(actor._actor_cell)
+
+
+async def test_a_hold_that_has_not_begun_can_be_let_go(system: ActorSystem) -> None:
+    actor = await puppet(system)
+
+    def hold_and_release(self: Any) -> None:
+        hold_traffic(self._actor_cell)
+        release_traffic(self._actor_cell)
+
+    await do(actor, hold_and_release)
+    assert await actor.ref.call("through") == "through"
