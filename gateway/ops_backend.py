@@ -5,18 +5,16 @@ It hears every event once, to count crashes and restarts for the metrics and to 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol
 
 import structlog
 
-from actors.runtime import KILL, ActorSystem, Custom, describe
+from actors.runtime import KILL, ActorSystem, Custom, describe, event_to_json
 from actors.runtime.exits import is_abnormal
 from actors.runtime.tracing import DeadLetter, Event, Exited, Restarted
 from gateway.metrics import Metrics
@@ -156,13 +154,5 @@ class Backend:
 
 
 def event_fields(event: Event, number: int) -> dict[str, Any]:
-    """An event as JSON: which it is under `n`, its class's name under `event`, reasons in words."""
-    fields: dict[str, Any] = {"n": number, "event": type(event).__name__}
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
-        if field.name == "reason":
-            value = describe(value)
-        elif isinstance(value, Enum):
-            value = value.value
-        fields[field.name] = value
-    return fields
+    """An event as JSON (docs/events.md), and which it is under `n`."""
+    return {"n": number, **event_to_json(event)}

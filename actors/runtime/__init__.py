@@ -26,6 +26,8 @@ from actors.runtime.errors import StartFailed as StartFailed
 from actors.runtime.errors import StashFull as StashFull
 from actors.runtime.errors import Stop as Stop
 from actors.runtime.errors import WouldBlock as WouldBlock
+from actors.runtime.event_json import EVENTS_VERSION as EVENTS_VERSION
+from actors.runtime.event_json import event_to_json as event_to_json
 from actors.runtime.exits import KILL as KILL
 from actors.runtime.exits import KILLED as KILLED
 from actors.runtime.exits import NOPROC as NOPROC

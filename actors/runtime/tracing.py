@@ -35,6 +35,8 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True)
 class Exited(Event):
+    """The actor has ended."""
+
     reason: ExitReason
 
 
@@ -70,6 +72,8 @@ class RestartScheduled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Restarted(Event):
+    """A supervisor (`name`) has started `child` again, for the `restarts`th time."""
+
     child: str
     restarts: int
 

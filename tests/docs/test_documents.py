@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/actors.md",
     "docs/benchmarks.md",
     "docs/conformance.md",
+    "docs/events.md",
     "docs/operations.md",
     "docs/protocol.md",
     "docs/pykka.md",
