@@ -3,6 +3,7 @@
 Read `exits` and `links` for the rules, `actor` for what a subclass writes, `cell` and `turns` for a
 life, `dispatcher` and `system` for the loop that runs them. `inspection` looks into a living actor,
 `requests` asks many at once, `registry` and `groups` find actors by more than their name.
+`watchdog` tells where the loop is stuck, `isolated` gives an actor a process of its own.
 """
 
 from actors.runtime.actor import Actor as Actor

@@ -14,8 +14,8 @@ Messages and answers are copied, in order, and must be picklable. Its mailbox ha
 policy; at most `WINDOW` messages are ahead of it, in the process. What Inner logs is logged here.
 A script that starts one needs `if __name__ == "__main__"`, as with multiprocessing; POSIX only.
 
-A process takes some tenths of a second to start and some 30 MB; a call a fraction of a millisecond.
-For what computes for long or cannot be trusted to return, not for what waits.
+A process takes some tenths of a second to start and 30 MB, a call 0.3 ms of processor time on both
+sides. For what computes for long or cannot be trusted to return, not for what waits.
 """
 
 from __future__ import annotations
@@ -226,7 +226,8 @@ class Isolated(Actor):
                 )
             self._process = process
             try:
-                self._send(self._begin())
+                self._outgoing.appendleft(pack(self._begin()))  # somebody may look at it already
+                self._has_outgoing.set()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, stream)
                     await self._read(stream)

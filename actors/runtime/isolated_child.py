@@ -71,17 +71,20 @@ class Link:
             self._socket.sendall(pack(frame))
 
     def first(self) -> Begin:
-        """The first frame, before there is a loop. The parent sends no other until it is ready."""
+        """The first frame, before there is a loop."""
         while True:
             for frame in self._unpacker.feed(self._receive()):
                 assert isinstance(frame, Begin), "a process is told first what to be"
                 return frame
 
     async def frames(self) -> AsyncIterator[Any]:
+        """Those after the first."""
+        data = b""
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            for frame in self._unpacker.feed(self._receive()):
+            for frame in self._unpacker.feed(data):
                 yield frame
+            await trio.lowlevel.wait_readable(self._socket)
+            data = self._receive()
 
     def _receive(self) -> bytes:
         data = self._socket.recv(RECEIVE_BYTES)

@@ -124,8 +124,11 @@ async def test_messages_keep_their_order_and_a_crash_its_words(
 ) -> None:
     async with open_system() as system:
         crashes, letters = listen(system, Crashed), listen(system, DeadLetter)
-        ref = await isolated(system, Worker, name="worker")
+        ref = system.spawn(Isolated, Worker, name="worker")
         expected: list[Any] = ["hello"]
+        with trio.fail_after(DEADLINE_S):  # a look waits for the start
+            state = await inside(ref, inspection.get_state, timeout_s=DEADLINE_S)
+        assert state["got"] == expected
         for number in range(3 * WINDOW):
             expected.append(number)
             if number % 7:
@@ -223,6 +226,7 @@ async def test_a_process_that_dies_or_does_not_stop_is_told_apart() -> None:
     assert not is_there(pid)
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the kernel of Linux does it")
 def test_nobody_is_left_behind_by_a_parent_that_was_killed() -> None:
     """Although its actor is stuck: the kernel does it."""
     with subprocess.Popen(
