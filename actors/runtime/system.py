@@ -334,8 +334,12 @@ class ActorSystem:
                 watcher.accept_control(Down(monitor, ref, ref.name, reason))
         for other in owed.linked:
             linked = self._cells.get(other)
+            if linked is None:
+                continue
             # Whoever waits for a start hears why it failed from that; no stray message follows.
-            if linked is not None and not (started is not None and linked.actor.trap_exit):
+            # Children that were started meanwhile wait for nothing, and end with it.
+            is_told = started is not None and linked.supervisor is not ref
+            if not (is_told and linked.actor.trap_exit):
                 self._signals.append((linked, reason, ref))
         if started is not None:
             self.contain(started, IGNORED if is_ignored else reason)
