@@ -222,7 +222,7 @@ class ChildTable:
             if reason is not None:
                 child.state = ChildState.RESTARTING
                 return child, reason
-            if is_restart and child.ref is not None:
+            if is_restart and child.state in (ChildState.RUNNING, ChildState.ENDED):
                 child.restarts += 1
                 self._emit(Restarted, child.spec.id, child.restarts)
             if child.state is ChildState.RUNNING:

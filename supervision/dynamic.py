@@ -394,6 +394,8 @@ class DynamicSupervisor(Actor):
                 return self.counts()
             case StartChild(spec):
                 return self._requests.start(spec, is_ending=self.is_ending)
+            case TerminateChild() | RestartChild() if self.is_ending:
+                return Refusal.ENDING
             case TerminateChild(key):
                 if isinstance(key, str):
                     self._to_start.pop(key, None)

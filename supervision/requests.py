@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.runtime import Actor, Custom, ExitReason, ReplySlot
+from actors.runtime import SHUTDOWN, Actor, Custom, ExitReason, ReplySlot
 from supervision.admin import (
     AlreadyRunning,
     BadSpec,
@@ -90,7 +90,7 @@ class Requests:
             case ChildState.RESTARTING:
                 child.state = ChildState.STOPPED  # the retry passes it over
                 return Done()
-            case ChildState.STARTING:
+            case ChildState.STARTING if not self._is_closed:
                 self._children.abort_start(child)
             case _:
                 pass
@@ -152,6 +152,9 @@ class Requests:
         """Start a child because somebody asked: if that fails it is not tried again."""
 
         def then(failure: Failure | None) -> None:
+            if child.state is ChildState.STOPPING:  # terminated before it was ready
+                self.answer(slot, NotStarted(SHUTDOWN))
+                return
             if failure is None:
                 self.answer(slot, child.started())
                 return

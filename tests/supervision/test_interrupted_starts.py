@@ -3,9 +3,26 @@ reference (`tests/supervision/model`)."""
 
 from __future__ import annotations
 
-from actors.runtime import KILL
-from supervision import Supervisor, SupervisorSpec
-from tests.supervision.actors import TEMPORARY, Polite, Stage, settle
+from typing import Any
+
+import pytest
+import trio
+
+from actors.runtime import KILL, SHUTDOWN
+from actors.runtime.tracing import Restarted
+from supervision import (
+    ChildInfo,
+    Done,
+    NotStarted,
+    Refusal,
+    RestartChild,
+    Supervisor,
+    SupervisorSpec,
+    TerminateChild,
+    admin,
+)
+from tests.supervision.actors import TEMPORARY, Polite, Slow, Stage, settle
+from tests.supervision.test_dynamic import start
 
 
 async def test_children_of_a_supervisor_killed_before_it_was_ready_end(stage: Stage) -> None:
@@ -17,3 +34,65 @@ async def test_children_of_a_supervisor_killed_before_it_was_ready_end(stage: St
     stage.ref("inner").exit(KILL)
     await settle()
     assert not polite.is_alive(), "it traps exits, and heard of the end all the same"
+
+
+async def test_a_restart_that_was_terminated_is_none(stage: Stage) -> None:
+    sup = await stage.supervise("a")
+    stage.world.hold_next("a")
+    await stage.crash("a")
+    await settle(0.02)
+    assert await admin.terminate_child(sup, "a") == Done()
+    assert stage.seen(Restarted) == []
+    info = await admin.which_child(sup, "a")
+    assert isinstance(info, ChildInfo)
+    assert (str(info.state), info.restarts) == ("stopped", 0)
+
+
+@pytest.mark.parametrize("what", ["start", "restart"])
+async def test_who_asked_for_a_start_hears_that_it_was_terminated(stage: Stage, what: str) -> None:
+    sup = await stage.supervise("a")
+    await admin.terminate_child(sup, "a")
+    stage.world.hold_next("a")
+    stage.world.hold_next("b")
+    answers: list[Any] = []
+
+    async def ask() -> None:
+        if what == "start":
+            answers.append(await admin.start_child(sup, stage.spec("b")))
+        else:
+            answers.append(await admin.restart_child(sup, "a"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await settle()
+        await admin.terminate_child(sup, "b" if what == "start" else "a")
+    assert answers == [NotStarted(SHUTDOWN)]
+
+
+async def test_a_supervisor_that_ends_is_not_hurried(stage: Stage) -> None:
+    """A refused request changes nothing: who starts still waits for his turn to be stopped."""
+    sup = await stage.supervise("a", stage.spec("last", Slow))
+    stage.world.hold_next("a")
+    await stage.crash("a")
+    await settle(0.02)
+    sup.exit(SHUTDOWN)
+    await settle()
+    assert await admin.terminate_child(sup, "a") is Refusal.ENDING
+    await settle()
+    assert stage.ref("a").is_alive()
+    await settle(3.0)
+    assert stage.world.take()[-4:] == ["bye last", "-last shutdown", "-a shutdown", "-sup shutdown"]
+
+
+async def test_a_dynamic_supervisor_that_ends_starts_nobody(stage: Stage) -> None:
+    """Not even one that was retired, and is asked for by hand."""
+    spawner, sup = await start(stage, Slow, intensity=0, retire_s=60.0)
+    spawner.ensure("x")
+    spawner.ensure("y")
+    await settle()
+    await stage.crash("x")
+    sup.exit(SHUTDOWN)
+    await settle()
+    for request in (RestartChild("x"), TerminateChild("y")):
+        assert await sup.call(request) is Refusal.ENDING
+    assert stage.system.whereis("x") is None
