@@ -21,6 +21,7 @@ from gateway.cli import main
 from gateway.config import load_settings
 from tests.docs import reading
 from tests.e2e.wire import DEADLINE_S, ROOT, Server, Wire, serving
+from tests.supervision.model.__main__ import main as model_main
 
 DOCUMENTS = (
     "README.md",
@@ -33,6 +34,7 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/protocol.md",
     "docs/pykka.md",
+    "docs/replay.md",
     "docs/supervision.md",
     "docs/testing.md",
 )
@@ -190,6 +192,8 @@ def test_commands_work(
             monkeypatch.chdir(tmp_path)
             assert main([command, *arguments]) == 0
             assert capsys.readouterr().out
+        case ["python", "-m", "tests.supervision.model", *arguments]:
+            assert model_main([*arguments, "--trees", "3"]) == 0
         case _:
             pytest.fail(f"nobody knows how to try {words}")
 
