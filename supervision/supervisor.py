@@ -168,7 +168,9 @@ class Supervisor(Actor):
         directive = directive_of(reason)
         views = [child.view()]
         if concerns_others(*rules, views[0], abnormal=abnormal, directive=directive):
-            views = [each.view() for each in self._children]
+            # One that is to be started by request, and is not begun yet, is nobody's sibling.
+            known = (each for each in self._children if each.state is not ChildState.WAITING)
+            views = [each.view() for each in known]
         decided = plan(*rules, views, child.spec.id, abnormal=abnormal, directive=directive)
         if decided.escalates:
             self._give_up(child, reason)

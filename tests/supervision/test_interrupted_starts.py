@@ -12,10 +12,13 @@ from actors.runtime import KILL, SHUTDOWN
 from actors.runtime.tracing import Restarted
 from supervision import (
     ChildInfo,
+    ChildStarted,
     Done,
     NotStarted,
     Refusal,
+    Restart,
     RestartChild,
+    Strategy,
     Supervisor,
     SupervisorSpec,
     TerminateChild,
@@ -96,3 +99,27 @@ async def test_a_dynamic_supervisor_that_ends_starts_nobody(stage: Stage) -> Non
     for request in (RestartChild("x"), TerminateChild("y")):
         assert await sup.call(request) is Refusal.ENDING
     assert stage.system.whereis("x") is None
+
+
+@pytest.mark.parametrize("restart", [TEMPORARY, Restart.PERMANENT])
+async def test_whoever_waits_for_his_first_start_is_no_sibling(
+    stage: Stage, restart: Restart
+) -> None:
+    """It is asked for while its supervisor is busy, and before that looks at an end that concerns
+    all."""
+    sup = await stage.supervise("a", "b", strategy=Strategy.ONE_FOR_ALL)
+    held = stage.world.hold_next("b")
+    await stage.crash("b")
+    await settle(0.02)
+    await stage.crash("a")
+    answers: list[Any] = []
+
+    async def ask() -> None:
+        answers.append(await admin.start_child(sup, stage.spec("new", restart=restart)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await settle()
+        held.set()
+    assert answers == [ChildStarted(stage.ref("new"))]
+    assert [event.child for event in stage.seen(Restarted)] == ["a", "b"]

@@ -258,7 +258,7 @@ class Supervisor(Life):
         if self.branch.auto_shutdown == "any_significant":
             return True
         return all(
-            child.state is State.STOPPED
+            child.state in (State.STOPPED, State.WAITING)
             for child in self.children.values()
             if child.node.significant and child is not ended
         )
@@ -275,7 +275,8 @@ class Supervisor(Life):
         self.restarted_s = [*recent_s, now_s]
         delay_s = self._delay_s(child)
         self._tell("scheduled", child, f"{delay_s:.6f}", reason)
-        children = list(self.children.values())
+        # One that somebody asked to start, and that is not begun yet, is nobody's sibling.
+        children = [c for c in self.children.values() if c.state is not State.WAITING]
         if branch.strategy == "one_for_one":
             concerned = [child]
         elif branch.strategy == "one_for_all":
