@@ -38,7 +38,7 @@ class Requests:
         self._children = children
         self._lanes = lanes
         self._lane_of = lane_of
-        self._slots: set[ReplySlot] = set()
+        self._slots: dict[ReplySlot, None] = {}
         self._is_closed = False
 
     def start(self, given: GivenSpec, auto_shutdown: AutoShutdown) -> StartAnswer | None:
@@ -123,11 +123,11 @@ class Requests:
     def defer(self) -> ReplySlot:
         """Answer the present request later, at the latest when the supervisor ends."""
         slot = self._actor.defer_reply()
-        self._slots.add(slot)
+        self._slots[slot] = None
         return slot
 
     def answer(self, slot: ReplySlot, answer: StartAnswer | DoneAnswer) -> None:
-        self._slots.discard(slot)
+        self._slots.pop(slot, None)
         slot.set(answer)
 
     def close(self) -> None:

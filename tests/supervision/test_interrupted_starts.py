@@ -3,6 +3,7 @@ reference (`tests/supervision/model`)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from supervision import (
     Refusal,
     Restart,
     RestartChild,
+    StartChild,
     Strategy,
     Supervisor,
     SupervisorSpec,
@@ -123,3 +125,19 @@ async def test_whoever_waits_for_his_first_start_is_no_sibling(
         held.set()
     assert answers == [ChildStarted(stage.ref("new"))]
     assert [event.child for event in stage.seen(Restarted)] == ["a", "b"]
+
+
+async def test_who_waits_when_a_supervisor_ends_hears_in_the_order_he_asked(stage: Stage) -> None:
+    """In every run: what follows from the answers may depend on their order."""
+    sup = await stage.supervise("a", strategy=Strategy.ONE_FOR_ALL)
+    stage.world.hold_next("a")
+    await stage.crash("a")
+    await settle(0.02)
+    heard: list[int] = []
+    for number in range(50):
+        future = sup.ask(StartChild(stage.spec(f"x{number}")), block=False)
+        future.on_done(partial(heard.append, number))
+    await settle()
+    sup.exit(SHUTDOWN)
+    await settle()
+    assert heard == list(range(50))
