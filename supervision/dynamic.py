@@ -193,7 +193,7 @@ class DynamicSupervisor(Actor):
     def _want(self, name: str, trouble: Trouble) -> None:
         """Start it when its time has come, even if nobody asks again."""
         if trouble.retired and not trouble.wanted:
-            self.send_after(trouble.blocked_until_s - trio.current_time(), _Start(name))
+            self.send_at(trouble.blocked_until_s, _Start(name))
         trouble.wanted = True
 
     def _start(self, name: str, trouble: Trouble | None) -> Ref | None:

@@ -1,5 +1,5 @@
-"""Starts that are cut short: by a kill, by a terminate, by the end of the supervisor. Found by the
-reference (`tests/supervision/model`)."""
+"""Starts at bad moments: cut short by a kill, a terminate or the end of the supervisor, asked for
+while it is busy, due to the last bit. Found by the reference (`tests/supervision/model`)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from actors.runtime import KILL, SHUTDOWN
 from actors.runtime.tracing import Restarted
 from supervision import (
     ChildInfo,
+    ChildSpec,
     ChildStarted,
     Done,
+    DynamicSupervisor,
     NotStarted,
     Refusal,
     Restart,
     RestartChild,
+    SpawnerHandle,
     StartChild,
     Strategy,
     Supervisor,
@@ -141,3 +144,21 @@ async def test_who_waits_when_a_supervisor_ends_hears_in_the_order_he_asked(stag
     sup.exit(SHUTDOWN)
     await settle()
     assert heard == list(range(50))
+
+
+async def test_a_retirement_ends_when_it_ends_to_the_last_bit(stage: Stage) -> None:
+    """0.18 + (0.9 - 0.18) is a little less than 0.9: a timer set by what is left comes early."""
+    specs = [stage.spec("x")]
+
+    def factory(_: str) -> ChildSpec:
+        if trio.current_time() == 0.0:
+            raise ValueError("not yet")
+        return specs[0]
+
+    await stage.system.start(DynamicSupervisor, factory, intensity=0, retire_s=0.9, name="dyn")
+    spawner = SpawnerHandle(stage.system, "dyn")
+    assert spawner.ensure("x") is None
+    await trio.sleep_until(0.18)
+    assert spawner.ensure("x") is None, "retired: it is started as soon as it may"
+    await trio.sleep_until(1.0)
+    assert stage.ref("x").is_alive()
