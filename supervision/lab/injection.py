@@ -7,15 +7,13 @@ from typing import Any
 
 import trio
 
-from actors.runtime import KILL, ActorSystem, CallError, ExitReason, Ref
+from actors.runtime import KILL, ActorSystem, Ref
 from actors.runtime.cell import Cell, State
+from actors.runtime.exits import crash
 from actors.runtime.signals import Errand
 from actors.runtime.tracing import Event
 from supervision.lab.faults import Ask, Crash, Ensure, Exit, Fault, Hang, Kill
 from supervision.spawner import SpawnerHandle
-
-ANSWER_S = 3_600.0
-"""Virtual time in which a request must be answered: longer than any child may take."""
 
 
 class InjectedCrash(Exception):
@@ -79,7 +77,7 @@ def inject(system: ActorSystem, fault: Fault) -> bool:
         case Exit(reason=reason):
             ref._cell.request_stop(reason)
         case Ask():
-            system.spawn_task(_ask, system, ref, fault)
+            _ask(system, ref, fault)
     return True
 
 
@@ -102,13 +100,16 @@ def _meets(cell: Cell, fault: Fault) -> bool:
             return True
 
 
-async def _ask(system: ActorSystem, ref: Ref, fault: Ask) -> None:
-    answer: object | ExitReason
-    try:
-        answer = await ref.call(fault.request, timeout_s=ANSWER_S)
-    except CallError as error:
-        answer = error.reason
-    _tell(system, ref, Answered, fault.name, fault, answer)
+def _ask(system: ActorSystem, ref: Ref, fault: Ask) -> None:
+    """In the mailbox when this returns, like other faults."""
+    future = ref.ask(fault.request, block=False)
+
+    def answered() -> None:
+        error = future.error
+        answer = future.get() if error is None else getattr(error, "reason", crash(error))
+        _tell(system, ref, Answered, fault.name, fault, answer)
+
+    future.on_done(answered)
 
 
 def _tell(

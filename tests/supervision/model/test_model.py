@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +37,7 @@ from tests.supervision.model.trees import Case, Crowd, Harm, Hurt, Request
 LONG = os.environ.get("COPPICE_HYPOTHESIS") == "long"
 EXAMPLES, STEPS = (1500, 60) if LONG else (40, 30)
 TREES = range(60)
+REFERENCE = ("prediction", "reference", "crowd", "lives", "timeline", "trees")
 
 PAUSES_S = st.sampled_from([0.002, 0.05, 0.5, 3.0])
 PICKS = st.integers(0, 1_000)
@@ -157,6 +160,16 @@ def test_a_random_tree_under_random_faults_agrees(seed: int) -> None:
     for schedule in (seed, -seed - 1):
         found, _ = disagreement(case, schedule)
         assert found is None, f"{found}\n{story(case)}"
+
+
+@pytest.mark.parametrize(
+    "module", ["reference", "crowd", "lives", "timeline", "trees", "prediction"]
+)
+def test_the_reference_shares_nothing_with_what_it_judges(module: str) -> None:
+    text = Path(__file__).with_name(f"{module}.py").read_text()
+    imported = re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.MULTILINE)
+    ours = [name for name in imported if not name.startswith("tests.supervision.model.")]
+    assert set(ours) <= {"__future__", *sys.stdlib_module_names, "collections.abc"}
 
 
 def test_the_command_counts_what_agrees(capsys: pytest.CaptureFixture[str]) -> None:
