@@ -150,7 +150,9 @@ class Database:
             kind = meaning(error.sqlstate, is_committing=is_committing)
             if kind is None:
                 raise
-            raise kind(f"{self.name}: {' '.join(str(error).split())}") from error
+            # The rest of a report shows the statement, and may show a row.
+            text = error.diag.message_primary or str(error)
+            raise kind(f"{self.name}: {' '.join(text.split())}") from error
         except trio.TooSlowError as error:
             late = OutcomeUnknown if is_committing else StoreUnavailable
             raise late(f"{self.name}: no answer in time") from error

@@ -32,7 +32,7 @@ from persistence.postgres import migrate_postgres
 
 VARIABLE = "COPPICE_TEST_POSTGRES"
 EMPTY = "coppice_empty"
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=60")
+FAST = ("fsync=off", "full_page_writes=off", "max_connections=60")
 _RESET = """
     DELETE FROM handles; DELETE FROM word_sets; DELETE FROM words; DELETE FROM tokens;
     DELETE FROM accounts; DELETE FROM sessions; DELETE FROM books; DELETE FROM contacts;
