@@ -95,13 +95,16 @@ class Database:
                 return await connection.fetch(statement, parameters)
 
     async def transact(
-        self, work: Callable[[TrioConnection], Awaitable[T]], within_s: float = STATEMENTS_S
+        self, work: Callable[[TrioConnection], Awaitable[T]], within_s: float | None = None
     ) -> T:
         """What `work` returns, after everything it did took effect; what it raises, after nothing
         did. Cancelled before the commit, nothing took effect; later, the commit is waited for."""
         async with self._lent() as connection:
             try:
-                with self._translated(is_committing=False), self._within(within_s, connection):
+                with (
+                    self._translated(is_committing=False),
+                    self._within(within_s or STATEMENTS_S, connection),
+                ):
                     await connection.fetch("BEGIN")
                     result = await work(connection)
             except BaseException:

@@ -321,7 +321,7 @@ async def test_other_stores_answer_as_the_reference(run: list[Call]) -> None:
 
 
 @pytest.mark.parametrize("databases", [1, 3])
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(run=runs(directory_calls))
 async def test_postgres_answers_as_the_reference(
     postgres: PostgresServer, databases: int, run: list[Call]

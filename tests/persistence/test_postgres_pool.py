@@ -29,12 +29,13 @@ SLEEPING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 
 
 class Records:
-    """A database with a table, and another way to it."""
+    """A database with a table, empty, and another way to it."""
 
-    def __init__(self, server: PostgresServer) -> None:
-        (self.url,) = server.create(1, "template0")
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self.url = url
         self._server = server
-        self.execute("CREATE TABLE records (number int)")
+        server.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} RESET ALL")
+        self.execute("DROP TABLE IF EXISTS records; CREATE TABLE records (number int)")
         self.database = Database(self.url, random.Random(1), CONNECTIONS)
 
     def execute(self, script: str) -> list[tuple[Any, ...]]:
@@ -71,16 +72,21 @@ class Records:
                 nursery.start_soon(self.database.transact, enter)
 
 
+@pytest.fixture(scope="module")
+def url(postgres: PostgresServer) -> str:
+    return postgres.create(1, "template0")[0]
+
+
 @pytest.fixture
-async def records(postgres: PostgresServer) -> AsyncIterator[Records]:
-    records = Records(postgres)
+async def records(postgres: PostgresServer, url: str) -> AsyncIterator[Records]:
+    records = Records(postgres, url)
     yield records
     records.database.close()
 
 
 @pytest.fixture
-async def own_records(own_postgres: OwnServer) -> AsyncIterator[Records]:
-    records = Records(own_postgres)
+async def own_records(own_postgres: OwnServer, url: str) -> AsyncIterator[Records]:
+    records = Records(own_postgres, url)
     yield records
     records.database.close()
 
@@ -91,6 +97,16 @@ def recording(number: int, statement: str = RECORD) -> Callable[[TrioConnection]
         return number
 
     return work
+
+
+def slow_commit(records: Records, seconds: float) -> None:
+    """Have every commit that wrote a record sleep."""
+    records.execute(f"""
+        CREATE OR REPLACE FUNCTION wait() RETURNS trigger
+            AS 'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END' LANGUAGE plpgsql;
+        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION wait()
+    """)
 
 
 # ---------------------------------------------------------------------------- cancellation
@@ -128,12 +144,7 @@ async def test_storm_of_cancellations_loses_no_connection_and_no_truth(
 
 
 async def test_caller_cancelled_during_the_commit_is_told_that_it_is_done(records: Records) -> None:
-    records.execute("""
-        CREATE FUNCTION wait() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END'
-            LANGUAGE plpgsql;
-        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION wait()
-    """)
+    slow_commit(records, 0.05)
     told: list[int] = []
 
     async def caller() -> None:
@@ -219,12 +230,7 @@ async def test_connection_cut_in_the_middle_of_a_statement(
 
 
 async def test_connection_cut_during_the_commit_leaves_it_open(records: Records) -> None:
-    records.execute("""
-        CREATE FUNCTION wait() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(600); RETURN NULL; END'
-            LANGUAGE plpgsql;
-        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON records DEFERRABLE INITIALLY DEFERRED
-            FOR EACH ROW EXECUTE FUNCTION wait()
-    """)
+    slow_commit(records, 600)
 
     async def caller() -> None:
         with pytest.raises(OutcomeUnknown):

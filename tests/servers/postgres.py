@@ -32,7 +32,10 @@ from persistence.postgres import migrate_postgres
 
 VARIABLE = "COPPICE_TEST_POSTGRES"
 EMPTY = "coppice_empty"
-FAST = ("fsync=off", "full_page_writes=off", "max_connections=60")
+FAST = (
+    "fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off",
+    "jit=off", "shared_buffers=32MB", "max_connections=60",
+)  # fmt: skip
 _RESET = """
     DELETE FROM handles; DELETE FROM word_sets; DELETE FROM words; DELETE FROM tokens;
     DELETE FROM accounts; DELETE FROM sessions; DELETE FROM books; DELETE FROM contacts;
