@@ -173,10 +173,11 @@ class AccountProjection:
             account = {"uid": source, "login": login, "version": version}
             for initial in initials:
                 share = account | {"initial": initial, "words": sorted(words.get(initial, ()))}
-                await self._shards.of(initial).transact(partial(_replace_words, share))
+                await self._shards.of(initial).transact(partial(replace_words, share))
 
 
-async def _replace_words(values: dict[str, Any], connection: TrioConnection) -> None:
+async def replace_words(values: dict[str, Any], connection: TrioConnection) -> None:
+    """Make `words` all that an account has under an initial, unless later ones are there."""
     if await connection.fetch(MOVE_WORD_SET, values):
         await connection.fetch(DELETE_WORDS, values)
         await connection.fetch(ADD_WORDS, values)

@@ -22,6 +22,7 @@ from gateway.config import load_settings
 from tests.docs import reading
 from tests.e2e.wire import DEADLINE_S, ROOT, Server, Wire, serving
 from tests.supervision.model.__main__ import main as model_main
+from tests.servers.postgres import PostgresServer
 
 DOCUMENTS = (
     "README.md",
@@ -30,6 +31,7 @@ DOCUMENTS = (
     "docs/actors.md",
     "docs/benchmarks.md",
     "docs/conformance.md",
+    "docs/deployment.md",
     "docs/events.md",
     "docs/operations.md",
     "docs/protocol.md",
@@ -62,6 +64,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(data: Path) -> Iterator[Server]:
     with serving(data) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sql_server(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Users and threads on PostgreSQL."""
+    (url,) = postgres.create()
+    with serving(tmp_path_factory.mktemp("documents"), COPPICE_SQL=url) as server:
         yield server
 
 
@@ -168,6 +180,7 @@ COMMANDS = [
 @pytest.mark.parametrize("words", COMMANDS)
 def test_commands_work(
     words: list[str],
+    request: pytest.FixtureRequest,
     server: Server,
     data: Path,
     tmp_path: Path,
@@ -185,6 +198,14 @@ def test_commands_work(
             assert chat_arguments(arguments)
         case ["python", "run.py", "bench", what]:
             assert what in ("relay", "idle")
+        case [assignment, "python", "run.py", "serve"] if "=" in assignment:
+            variable, _, value = assignment.partition("=")
+            assert load_settings([], {variable: value}) != load_settings([], {})
+        case ["psql", _, "-v", "ON_ERROR_STOP=1", "-f", script]:
+            assert (ROOT / script).exists()
+        case ["python", "run.py", "migrate", "--sql", _]:
+            postgres: PostgresServer = request.getfixturevalue("postgres")
+            assert main([*words[2:4], *postgres.create(), "--data", str(tmp_path)]) == 0
         case ["python", "run.py", ("tree" | "backup" | "migrate") as command, *arguments]:
             place = tmp_path / "data" if command == "migrate" else data
             monkeypatch.setenv("COPPICE_OPS", server.ops)
@@ -230,6 +251,7 @@ def test_settings_work_under_the_names_in_the_table() -> None:
         value = {"data": "d", "ops": "off", "node": "n", "host": "h"}.get(key, "1")
         value = "https://a.example" if key == "origins" else value
         value = "10.0.0.0/8" if key == "proxies" else value
+        value = "postgresql://h/d" if key == "sql" else value
         value = "5000" if key.endswith("_ms") else value
         given = getattr(load_settings([flag, value], {}), key)
         assert given == getattr(load_settings([], {variable: value}), key)
@@ -237,8 +259,10 @@ def test_settings_work_under_the_names_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_metrics_exist(name: str, server: Server) -> None:
+def test_metrics_exist(name: str, request: pytest.FixtureRequest, server: Server) -> None:
     exposed = server.look("/metrics").decode()
+    if name == "docs/deployment.md":
+        exposed += request.getfixturevalue("sql_server").look("/metrics").decode()
     for metric in re.findall(r"`(coppice_\w+)`", text_of(name)):
         assert f"\n{metric} " in exposed
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from persistence import postgres_outbox
 from persistence.errors import NameTaken, OutcomeUnknown, StoreUnavailable
 from persistence.postgres import PostgresStores, open_postgres
+from persistence.postgres_directory import replace_words
 from persistence.postgres_outbox import Outbox
 from persistence.records import (
     AccountChange,
@@ -133,6 +135,16 @@ async def test_telling_twice_and_out_of_order_changes_nothing(
     for word, is_found in (("two", False), ("three", False), ("four", True), ("one", True)):
         assert bool(await stores.accounts.search(word, 10)) == is_found, word
     assert await waiting(stores) == 0
+
+
+async def test_older_words_never_replace_newer_ones(stores: PostgresStores) -> None:
+    """Two who tell of two versions may write in the other order than they have read."""
+    ann = await stores.accounts.create(account("ann", "new"))
+    await stores.accounts.update(ann.uid, AccountChange(name="newer"))
+    stale = {"uid": ann.uid, "login": "ann", "initial": "n", "version": 1, "words": ["new"]}
+    await stores.shards.of("n").transact(partial(replace_words, stale))
+    found = await stores.accounts.by_name("ann")
+    assert await stores.accounts.search("newer", 10) == [found]
 
 
 async def test_target_out_of_reach_does_not_hold_up_the_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,9 +11,11 @@ import trio
 from persistence import migrations
 from persistence.errors import Corrupt, StoreUnavailable
 from persistence.postgres import migrate_postgres, open_postgres
+from persistence.postgres_buckets import bucket_of
 from tests.contracts.stores import account
 from tests.servers.postgres import PostgresServer
 
+DEPLOYMENT = Path(__file__).parents[2] / "docs/deployment.md"
 APPLIED = "SELECT number, name FROM migrations ORDER BY number"
 
 
@@ -122,3 +125,13 @@ async def test_server_that_is_not_there_is_named_without_its_password(url: str, 
     with pytest.raises(StoreUnavailable, match=words) as caught:
         await migrate_postgres([url])
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "u1", "ß", "d:u1:u2"])
+def test_bucket_of_a_key_in_sql(postgres: PostgresServer, key: str) -> None:
+    """As docs/deployment.md has it, for whoever moves rows to another database."""
+    bucket = "('x' || left(md5({}), 3))::bit(12)::int"
+    text, binary = f"'{key}'", f"'\\x{key.encode().hex()}'::bytea"
+    columns = f"{bucket.format(text)}, {bucket.format(binary)}"
+    assert bucket.format("uid") in DEPLOYMENT.read_text()
+    assert postgres.execute(f"SELECT {columns}") == [(bucket_of(key), bucket_of(key.encode()))]
