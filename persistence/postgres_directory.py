@@ -74,7 +74,7 @@ class PostgresAccounts:
         login = account.user
         if await self._owner(login) is not None:
             raise NameTaken(login)
-        ((number,),) = await self._shards.first.write(NEXT_ACCOUNT, {})
+        ((number,),) = await self._shards.first.read(NEXT_ACCOUNT, {})
         stored = replace(account, uid=UserId(f"u{number}"))
         entry = await self._shards.of(stored.uid).transact(partial(self._add, stored))
         try:
@@ -217,7 +217,7 @@ class PostgresSessions:
         ((count,),) = await database.read(COUNT_SESSIONS, {"uid": uid})
         if count >= sessions_max:
             raise TooMany(f"{uid} has {count} sessions")
-        ((number,),) = await self._shards.first.write(NEXT_SESSION, {})
+        ((number,),) = await self._shards.first.read(NEXT_SESSION, {})
         values = {each.name: getattr(session, each.name) for each in fields(session)}
         await self._shards.of(session.token_hash).write(ADD_TOKEN, values)
 

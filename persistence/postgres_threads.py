@@ -63,7 +63,7 @@ class PostgresThreads:
         while True:
             for number, stored in await database.read(RESERVATION, values):
                 return Reservation(ThreadId(f"g{number}"), stored, fresh=False)
-            ((number,),) = await self._shards.first.write(NEXT_GROUP, {})
+            ((number,),) = await self._shards.first.read(NEXT_GROUP, {})
             if await database.write(RESERVE, values | {"number": number}):
                 return Reservation(ThreadId(f"g{number}"), digest, fresh=True)
 
