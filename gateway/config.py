@@ -20,10 +20,12 @@ from typing import Any, Final, NoReturn
 
 from gateway.proxies import network
 from gateway.wire.limits import AUTH_MS, HB_MS, LIMIT_NAMES, OFFLINE_MS, Limits, problems
+from persistence import cql_settings
 
 ENVIRONMENT_PREFIX: Final = "COPPICE_"
 OPS_PORT: Final = 8081
 EMBEDDED: Final = "sqlite:"
+CQL: Final = "cql:"
 OFF: Final = "off"
 """The ops address of a server without one."""
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -220,6 +222,18 @@ class _Setting:
         return bool(self.help)
 
 
+def _log(value: Any) -> str:
+    """One URL; the hosts of a CQL cluster have commas between them."""
+    if not isinstance(value, str) or not value.startswith(CQL):
+        found: str = _only(_engines(EMBEDDED, CQL))(value)
+        return found
+    try:
+        cql_settings.parse(value)
+    except ValueError as error:
+        raise _Bad(str(error).removeprefix("log: ")) from error
+    return value
+
+
 _SQL: Final = _engines(EMBEDDED, "postgresql:", "postgres:")
 _PERIOD: Final = _whole_number(10, DAY_MS)
 
@@ -230,7 +244,7 @@ _TABLE: Final[Mapping[str, _Setting]] = {
     "sql": _Setting(
         _SQL, "URL", "users and threads: postgresql://…, several for shards (embedded)"
     ),
-    "log": _Setting(_only(_engines(EMBEDDED)), "URL", "the message log (embedded)"),
+    "log": _Setting(_log, "URL", "the message log: cql://HOST,…/KEYSPACE (embedded)"),
     "fabric": _Setting(_only(_engines("local:")), "URL", "between nodes (one node)"),
     "ops": _Setting(_ops, "HOST:PORT", f"for operators; {OFF!r} for none (127.0.0.1:{OPS_PORT})"),
     "lab": _Setting(_switch, "1|0", "let the ops port kill parts of the server (0)"),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.config import EMBEDDED, SettingsError, load_one
+from gateway.config import CQL, Settings, SettingsError, load_one
 from gateway.failures import in_one_line
 from persistence.errors import StoreError
 
@@ -35,45 +36,48 @@ def backup(argv: Sequence[str]) -> int:
 
 
 def migrate(argv: Sequence[str]) -> int:
-    """Open the data directory and the databases, which applies what is missing, and close them
-    again. 1 if that failed, 2 if the settings cannot be used."""
+    """Open every store, which applies what is missing, and close it again. 1 if that failed, 2 if
+    the settings cannot be used."""
     import trio
 
-    from persistence.sqlite import open_sqlite
+    from gateway.stores import databases, open_stores
     from persistence.sqlite_files import DATABASE
 
     parser = argparse.ArgumentParser(
         prog="run.py migrate",
-        description="Bring the schema of a data directory, and of the databases of --sql, up to"
-        " date, as serving from them does. A directory without a database gets a new one. No server"
-        " may be using the directory; the databases may be in use.",
+        description="Bring the schemas of all stores up to date, as serving from them does. A data"
+        " directory without a database gets a new one. No server may be using the directory;"
+        " the databases of --sql and the cluster of --log may be in use.",
     )
     _add_data(parser)
-    parser.add_argument(
-        "--sql", metavar="URL", nargs="+", action="extend", help="databases (the server's)"
-    )
+    parser.add_argument("--sql", metavar="URL", nargs="+", action="extend", help=_OF_SERVER)
+    parser.add_argument("--log", metavar="URL", help=_OF_SERVER)
     options = parser.parse_args(argv)
 
-    async def run(data: Path, databases: Sequence[str]) -> None:
-        async with open_sqlite(data):
+    async def run(settings: Settings) -> None:
+        async with open_stores(settings, random.Random()):
             pass
-        if databases:
-            from persistence.postgres import migrate_postgres
-
-            await migrate_postgres(databases)
 
     try:
-        data: Path = load_one("data", options.data, options.config)
-        sql: Sequence[str] = load_one("sql", options.sql, options.config)
-        databases = [url for url in sql if not url.startswith(EMBEDDED)]
+        names = ("data", "sql", "log")
+        given = {name: load_one(name, getattr(options, name), options.config) for name in names}
+        settings = Settings(**given)
+        data, count = settings.data, len(databases(settings.sql))
         is_new = not (data / DATABASE).exists()
-        trio.run(run, data, databases)
+        trio.run(run, settings)
     except (SettingsError, StoreError, OSError) as error:
         return _failed(error)
-    if databases:
-        print(f"databases up to date: {len(databases)}")
-    print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
+    on_cql = settings.log.startswith(CQL)
+    if count:
+        print(f"databases up to date: {count}")
+    if on_cql:
+        print("the log is up to date")
+    if not count or not on_cql:
+        print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
     return 0
+
+
+_OF_SERVER = "as the server has it (the server's)"
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 import trio
 
-from gateway.config import EMBEDDED, Settings
+from gateway.config import CQL, EMBEDDED, Settings
 from gateway.failures import in_one_line
-from persistence.errors import StoreError
+from persistence.errors import StoreError, StoreUnavailable
 from persistence.protocols import (
     AccountStore,
     ContactStore,
@@ -27,7 +27,11 @@ from persistence.protocols import (
     SessionStore,
     ThreadStore,
 )
-from persistence.sqlite import open_sqlite
+from persistence.sqlite import SqliteStores, open_sqlite
+
+if TYPE_CHECKING:  # each takes as long to import as all the rest
+    from persistence.cql_log import CqlLog
+    from persistence.postgres import PostgresStores
 
 HEALTH_AGE_S: Final = 1.0
 """Who asks within this time of somebody else gets the same answer: the embedded store writes and
@@ -106,14 +110,44 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(settings: Settings, rng: random.Random) -> AsyncIterator[Stores]:
-    """Everything opened; closed on leaving. Raises `StoreError`, `OSError`."""
+    """Everything opened; closed on leaving. The data directory is opened, and made, only if one of
+    the stores is in it. Raises `StoreError`, `OSError`."""
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(open_sqlite(settings.data))
-        urls = [url for url in settings.sql if not url.startswith(EMBEDDED)]
-        if urls:
-            from persistence.postgres import open_postgres
+        opened: list[SqliteStores] = []
 
-            sql = await stack.enter_async_context(open_postgres(urls, rng))
-            yield Stores(sql, embedded.log, {"sql": sql, "log": embedded})
+        async def embedded() -> SqliteStores:
+            if not opened:
+                opened.append(await stack.enter_async_context(open_sqlite(settings.data)))
+            return opened[0]
+
+        urls = databases(settings.sql)
+        if urls:
+            sql: SqliteStores | PostgresStores = await stack.enter_async_context(_sql(urls, rng))
         else:
-            yield Stores(embedded, embedded.log, {"store": embedded})
+            sql = await embedded()
+        if settings.log.startswith(CQL):
+            log = await stack.enter_async_context(_cql(settings.log))
+            yield Stores(sql, log, {"sql": sql, "log": log})
+        else:
+            both = await embedded()
+            engines: dict[str, Engine] = {"sql": sql, "log": both}
+            yield Stores(sql, both.log, {"store": both} if sql is both else engines)
+
+
+def databases(urls: Sequence[str]) -> Sequence[str]:
+    """Those of the URLs in `Settings.sql` that name a database."""
+    return [url for url in urls if not url.startswith(EMBEDDED)]
+
+
+def _sql(urls: Sequence[str], rng: random.Random) -> AbstractAsyncContextManager[PostgresStores]:
+    from persistence.postgres import open_postgres
+
+    return open_postgres(urls, rng)
+
+
+def _cql(url: str) -> AbstractAsyncContextManager[CqlLog]:
+    try:
+        from persistence.cql import open_log
+    except ModuleNotFoundError as error:
+        raise StoreUnavailable(f"the log: {error}; coppice[scylla] installs it") from error
+    return open_log(url)

@@ -24,6 +24,7 @@ import trio
 from cassandra.query import UNSET_VALUE
 
 from persistence.batching import check_append
+from persistence.cql_bridge import BridgeStatistics
 from persistence.cql_buckets import (
     Aside,
     Buckets,
@@ -56,7 +57,7 @@ from persistence.records import (
 CLAIM_ATTEMPTS_MAX = 32
 """Each that fails to another claimant means that one of them succeeded."""
 
-HEALTH = ThreadId("")
+HEALTH = ThreadId("health")
 """No thread's id."""
 
 
@@ -345,8 +346,11 @@ class CqlLog:
         await self._session.write((self._statements.put_bucket, (HEALTH, 0, 0)))
         await self._session.read(self._statements.bucket, HEALTH)
 
+    def statistics(self) -> BridgeStatistics:
+        return self._session.bridge.statistics()
+
     def __repr__(self) -> str:
-        return f"<CqlLog {self._session.bridge.statistics()}>"
+        return f"<CqlLog {self.statistics()}>"
 
 
 def _or_unset(value: Any) -> Any:

@@ -245,13 +245,13 @@ def test_settings_work_under_the_names_in_the_table() -> None:
         text_of("docs/operations.md"),
         re.MULTILINE,
     )
-    assert len(rows) == 12
+    assert len(rows) == 13
     for flag, variable, key in rows:
         assert flag == f"--{key.replace('_', '-')}"
         value = {"data": "d", "ops": "off", "node": "n", "host": "h"}.get(key, "1")
         value = "https://a.example" if key == "origins" else value
         value = "10.0.0.0/8" if key == "proxies" else value
-        value = "postgresql://h/d" if key == "sql" else value
+        value = {"sql": "postgresql://h/d", "log": "cql://h/k"}.get(key, value)
         value = "5000" if key.endswith("_ms") else value
         given = getattr(load_settings([flag, value], {}), key)
         assert given == getattr(load_settings([], {variable: value}), key)

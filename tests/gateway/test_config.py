@@ -199,8 +199,9 @@ def test_errors_of_the_file_name_it(content: str, expected: str, tmp_path: Path)
         ),
         (
             ["--log", "scylla://h"],
-            "--log: scheme 'scylla' is not supported; this build supports: sqlite:",
+            "--log: scheme 'scylla' is not supported; this build supports: sqlite:, cql:",
         ),
+        (["--log", "cql://u:secret@h/Nonsense"], "--log: keyspace 'Nonsense': letters, digits"),
         (
             ["--fabric", "redis://h"],
             "--fabric: scheme 'redis' is not supported; this build supports: local:",
@@ -240,6 +241,12 @@ def test_databases_may_be_several(argv: list[str]) -> None:
     expected = ("postgresql://h/a", "postgresql://h/b")
     assert load_settings(argv, {}).sql == expected
     assert load_settings([], {"COPPICE_SQL": ", ".join(expected)}).sql == expected
+
+
+def test_a_cluster_of_the_log_has_commas_between_its_hosts() -> None:
+    url = "cql://a,b:9042,c/coppice?replication=3"
+    assert load_settings(["--log", url], {}).log == load_settings([], {"COPPICE_LOG": url}).log
+    assert load_settings(["--log", url], {}).log == url
 
 
 def test_heartbeats_follow_a_short_silence_and_the_other_way_round() -> None:

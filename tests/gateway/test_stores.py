@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
 
 from gateway import stores as module
-from gateway.stores import HEALTH_AGE_S, Engine, Stores
+from gateway.config import Settings
+from gateway.stores import HEALTH_AGE_S, Engine, Stores, open_stores
 from persistence.errors import StoreError, StoreUnavailable
 from persistence.memory import MemoryStores
+from tests import servers
+from tests.servers import cassandra
+from tests.servers.postgres import PostgresServer
 
 
 class Faulty:
@@ -74,3 +81,34 @@ async def test_a_mistake_is_not_taken_for_an_outage() -> None:
 
     with pytest.raises(BaseExceptionGroup):
         await made(store=Broken()).check()
+
+
+async def test_engines_that_are_elsewhere_need_no_data_directory(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Each engine is asked under its name; a directory is made for what is embedded only."""
+    sql, data = postgres.emptied(1), tmp_path / "data"
+    rng = random.Random(1)
+    async with open_stores(Settings(data=data), rng) as stores:
+        assert list(stores.engines) == ["store"]
+    async with open_stores(Settings(data=data, sql=sql), rng) as stores:
+        assert list(stores.engines) == ["sql", "log"]
+        await stores.check()
+        assert stores.healthy() == {"sql": 1, "log": 1}
+    url = cassandra.url("cassandra-1")
+    if url is None:
+        pytest.skip(f"cassandra-1 does not run: {servers.HINT}")
+    log = url.replace("/coppice", "/contracts")
+    async with open_stores(Settings(data=tmp_path / "none", sql=sql, log=log), rng) as stores:
+        await stores.check()
+        assert stores.health() == {"sql": "ok", "log": "ok"}
+        assert not (tmp_path / "none").exists()
+        assert stores.engines["log"].statistics()
+
+
+async def test_nothing_is_made_for_stores_that_cannot_be_opened(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", sql=("postgresql://127.0.0.1:1/x",))
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1/x"):
+        async with open_stores(settings, random.Random(1)):
+            pass
+    assert not settings.data.exists()
