@@ -6,16 +6,20 @@ BIN := $(VENV)/bin
 # The suite starts the server a hundred times: compile it once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-thorough servers servers-stop lint clean
+.PHONY: run test test-thorough test-faults servers servers-stop lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/python run.py serve
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough and not faults"
 
 test-thorough: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m thorough
+
+# Kills and freezes what `make servers` started.
+test-faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -s -m faults
 
 # Database servers for the suites that need one, on loopback; what runs already is left alone.
 servers: $(VENV)/.installed-dev

@@ -16,7 +16,7 @@ from persistence.blocking import Lane
 from persistence.cql_bridge import Bridge
 from persistence.cql_buckets import BUCKET_EVENTS, Buckets
 from persistence.cql_log import CqlLog
-from persistence.cql_session import CqlSession, connect, open_session
+from persistence.cql_session import CqlSession, Suspects, connect, open_session
 from persistence.cql_settings import parse
 
 
@@ -28,12 +28,12 @@ async def open_log(url: str, *, bucket_events: int = BUCKET_EVENTS) -> AsyncIter
     keeps the `bucket_events` that it began with. Raises `ValueError` for a wrong address,
     `StoreUnavailable`, `Corrupt`.
     """
-    settings = parse(url)
+    settings, suspects = parse(url), Suspects()
     lane = Lane("cql opening", 1)
-    cluster = await lane.run(partial(connect, settings))
+    cluster = await lane.run(partial(connect, settings, suspects))
     try:
-        session, statements = await lane.run(partial(open_session, cluster, settings))
-        yield CqlLog(CqlSession(session, statements, Bridge()), Buckets(bucket_events))
+        connected = await lane.run(partial(open_session, cluster, settings, suspects))
+        yield CqlLog(CqlSession(connected, Bridge()), Buckets(bucket_events))
     finally:
         with trio.CancelScope(shield=True):
             await lane.run(cluster.shutdown)

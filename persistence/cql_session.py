@@ -5,17 +5,19 @@ them out twice. Here it never retries. Reads and idempotent writes are sent agai
 conditional writes never are: their outcome is settled by the log's epochs.
 
 Requests give up after `REQUEST_S`, above the servers' own time-outs (1.5 s is advised) and below
-the deadlines of those who ask. Heartbeats find a frozen node in as long.
+the deadlines of those who ask. A frozen node answers and refuses nothing, so a host that let
+a request time out is asked last for a while: what settles an outcome must not run into it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cassandra import ConsistencyLevel
+import trio
+from cassandra import ConsistencyLevel, OperationTimedOut
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
@@ -47,7 +49,7 @@ from persistence.errors import StoreUnavailable
 from persistence.migrations import Applied
 from persistence.sharing import SharedReads
 
-REQUEST_S = 3.0
+REQUEST_S = 2.0
 CONNECT_S = 2.0
 SCHEMA_S = 60.0
 """Schema changes wait for every node to agree."""
@@ -56,6 +58,9 @@ HEARTBEAT_S = 2.0
 """Between heartbeats of an idle connection, and for their answers."""
 
 RECONNECT_S = 1.0
+
+SUSPECTED_S = 5.0
+"""How long a host that let a request time out is asked last. By then heartbeats know better."""
 
 SECOND_READ_S = 0.5
 """A read without an answer until then is sent to another replica as well."""
@@ -134,14 +139,53 @@ TEXTS = {
 _CONDITIONAL_TEXTS = frozenset({"claim", "open", "move", "insert", "rewrite", "raise_old"})
 
 
+class Suspects:
+    """Hosts that let a request time out, each until a time of trio's clock."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[Any, float] = {}
+
+    def add(self, host: Any, now_s: float) -> None:
+        self._until_s[host] = now_s + SUSPECTED_S
+
+    def clear_old(self, now_s: float) -> None:
+        for host in [host for host, until_s in self._until_s.items() if until_s <= now_s]:
+            del self._until_s[host]
+
+    def last(self, hosts: Iterable[Any]) -> list[Any]:
+        """`hosts` in their order, the suspected ones behind the others."""
+        return sorted(hosts, key=self._until_s.__contains__)
+
+
+class SuspectingPolicy(TokenAwarePolicy):  # type: ignore[misc]  # the driver has no types
+    """The replicas of a statement's partition first, in any order; suspects last."""
+
+    def __init__(self, data_centre: str, suspects: Suspects) -> None:
+        super().__init__(DCAwareRoundRobinPolicy(data_centre))
+        self._suspects = suspects
+
+    def make_query_plan(self, *arguments: Any, **keywords: Any) -> Iterator[Any]:
+        yield from self._suspects.last(super().make_query_plan(*arguments, **keywords))
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What `open_session` makes; outlives runs of trio."""
+
+    session: Session
+    statements: Statements
+    suspects: Suspects
+
+
 class CqlSession:
     """Requests of one log. Every method may be cancelled: the request then goes on unheard."""
 
-    def __init__(self, session: Session, statements: Statements, bridge: Bridge) -> None:
-        self.statements = statements
+    def __init__(self, connected: Connected, bridge: Bridge) -> None:
+        self.statements = connected.statements
         self.bridge = bridge
         self.sharing = SharedReads()
-        self._session = session
+        self._session = connected.session
+        self._suspects = connected.suspects
 
     async def read(self, statement: PreparedStatement, *values: Any) -> Rows:
         """Rows as a quorum has them; shared with whoever reads the same. Raises
@@ -169,13 +213,13 @@ class CqlSession:
         Sent once. Raises `StoreUnavailable` or `OutcomeUnknown`.
         """
         with translating():
-            rows = await self.bridge.call(lambda: self._send(_batch(bound), _CONDITIONAL))
+            rows = await self._call(lambda: self._send(_batch(bound), _CONDITIONAL))
         return bool(rows[0]["[applied]"])
 
     async def _repeated(self, send: Callable[[], Any]) -> Rows:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                rows: Rows = await self.bridge.call(send)
+                rows: Rows = await self._call(send)
             except Exception as error:
                 if is_mistake(error):
                     raise
@@ -184,6 +228,14 @@ class CqlSession:
             else:
                 return rows
         raise AssertionError("the last attempt returns or raises")
+
+    async def _call(self, send: Callable[[], Any]) -> Any:
+        self._suspects.clear_old(trio.current_time())
+        try:
+            return await self.bridge.call(send)
+        except OperationTimedOut as error:
+            self._suspects.add(error.last_host, trio.current_time())
+            raise
 
     def _send(self, statement: Any, profile: str) -> Any:
         return self._session.execute_async(statement, execution_profile=profile)
@@ -212,7 +264,7 @@ def _batch(bound: Sequence[Bound]) -> BatchStatement:
 # ---------------------------------------------------------------------------- opening, blocking
 
 
-def connect(settings: CqlSettings) -> Cluster:
+def connect(settings: CqlSettings, suspects: Suspects) -> Cluster:
     """A cluster to connect to; nothing is sent yet. Blocks, and so does all that follows."""
     auth = None
     if settings.user is not None:
@@ -221,7 +273,7 @@ def connect(settings: CqlSettings) -> Cluster:
         settings.hosts,
         port=settings.port,
         auth_provider=auth,
-        execution_profiles=_profiles(settings),
+        execution_profiles=_profiles(settings, suspects),
         protocol_version=4,
         compression=False,
         connect_timeout=CONNECT_S,
@@ -232,14 +284,14 @@ def connect(settings: CqlSettings) -> Cluster:
     )
 
 
-def open_session(cluster: Cluster, settings: CqlSettings) -> tuple[Session, Statements]:
+def open_session(cluster: Cluster, settings: CqlSettings, suspects: Suspects) -> Connected:
     """Connect, make the keyspace and bring it up to date, prepare. Raises `StoreUnavailable`,
     `Corrupt`, or the driver's exception for a setting that is wrong."""
     try:
         session = cluster.connect()
         session.default_fetch_size = None  # every statement has a limit, or few rows
         migrate(session, settings)
-        return session, prepare(session)
+        return Connected(session, prepare(session), suspects)
     except NoHostAvailable as error:
         causes = error.errors.values() if isinstance(error.errors, dict) else ()
         for cause in causes:
@@ -287,12 +339,12 @@ def prepare(session: Session) -> Statements:
     return Statements(**prepared)
 
 
-def _profiles(settings: CqlSettings) -> dict[Any, ExecutionProfile]:
+def _profiles(settings: CqlSettings, suspects: Suspects) -> dict[Any, ExecutionProfile]:
     def profile(
         consistency: int, rows: Callable[..., Any] = tuple_factory, **more: Any
     ) -> ExecutionProfile:
         return ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.data_centre)),
+            load_balancing_policy=SuspectingPolicy(settings.data_centre, suspects),
             retry_policy=FallthroughRetryPolicy(),
             consistency_level=consistency,
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,

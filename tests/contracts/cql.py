@@ -11,14 +11,13 @@ import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from persistence.cql_bridge import Bridge
 from persistence.cql_buckets import Buckets
 from persistence.cql_log import CqlLog
-from persistence.cql_session import CqlSession, Statements, connect, open_session
+from persistence.cql_session import Connected, CqlSession, Suspects, connect, open_session
 from persistence.cql_settings import parse
 from persistence.memory import MemoryStores
 from persistence.protocols import MessageLog
@@ -48,8 +47,7 @@ class CqlStores(MemoryStores):
 def cql_log(name: str, prefix: str | None = None, bucket_events: int = 8) -> MessageLog:
     """A log on the server of this name, with no thread that another test knows; with the same
     prefix, the same threads. Skips the test if the server does not run. Inside trio."""
-    session, statements = connected(name)
-    log = CqlLog(CqlSession(session, statements, Bridge()), Buckets(bucket_events))
+    log = CqlLog(CqlSession(connected(name), Bridge()), Buckets(bucket_events))
     return Prefixed(log, prefix or fresh_prefix())
 
 
@@ -57,7 +55,7 @@ def fresh_prefix() -> str:
     return f"{uuid.uuid4().hex}:"
 
 
-def connected(name: str) -> tuple[Any, Statements]:
+def connected(name: str) -> Connected:
     url = cassandra.url(name)
     if url is None:
         pytest.skip(f"{name} does not run: {servers.HINT}")
@@ -65,11 +63,11 @@ def connected(name: str) -> tuple[Any, Statements]:
 
 
 @functools.cache
-def _connected(url: str) -> tuple[Any, Statements]:
-    settings = replace(parse(url), keyspace="contracts")
-    cluster = connect(settings)
+def _connected(url: str) -> Connected:
+    settings, suspects = replace(parse(url), keyspace="contracts"), Suspects()
+    cluster = connect(settings, suspects)
     atexit.register(cluster.shutdown)
-    return open_session(cluster, settings)
+    return open_session(cluster, settings, suspects)
 
 
 class Prefixed:

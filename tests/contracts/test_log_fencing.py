@@ -138,12 +138,12 @@ async def opened(adapter: str) -> AsyncIterator[Nodes]:
             async with open_sqlite(Path(directory)) as stores:
                 yield lambda freezer: (FreezingLog(stores.log, freezer), stores.log)
     else:
-        session, statements = connected(adapter)
+        connection = connected(adapter)
 
         def nodes(freezer: Freezer) -> tuple[Any, MessageLog]:
-            freezing = FreezingSession(session, statements, Bridge())
+            freezing = FreezingSession(connection, Bridge())
             freezing.freezer = freezer
-            bobs = CqlSession(session, statements, Bridge())
+            bobs = CqlSession(connection, Bridge())
             return CqlLog(freezing, Buckets(4)), CqlLog(bobs, Buckets(4))
 
         yield nodes

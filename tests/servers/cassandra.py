@@ -176,6 +176,9 @@ def answers(address: str) -> bool:
 
 # ---------------------------------------------------------------------------- one node
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Nodes outlive the program, which must not complain about that."""
+
 
 def start_node(name: str, address: str, library: Path | None = None) -> None:
     """Start a configured node with the data that it has; `wait_ready` waits for it."""
@@ -203,6 +206,7 @@ def start_node(name: str, address: str, library: Path | None = None) -> None:
             start_new_session=True,
             env=os.environ | {"MALLOC_ARENA_MAX": "4"},
         )
+    _started.append(process)
     (home / "pid").write_text(str(process.pid))
 
 

@@ -1,0 +1,1 @@
+"""Faults of whole servers: alone on the machine, by `make test-faults`, after `make servers`."""
