@@ -21,8 +21,8 @@ from gateway.cli import main
 from gateway.config import load_settings
 from tests.docs import reading
 from tests.e2e.wire import DEADLINE_S, ROOT, Server, Wire, serving
-from tests.supervision.model.__main__ import main as model_main
 from tests.servers.postgres import PostgresServer
+from tests.supervision.model.__main__ import main as model_main
 
 DOCUMENTS = (
     "README.md",
