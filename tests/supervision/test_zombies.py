@@ -404,3 +404,16 @@ async def test_the_successor_of_a_dynamic_supervisor_waits_too(stage: Stage) -> 
     gate.set()
     await settle(1.0)
     assert stage.world.take() == ["+a", "-pool killed", "-a killed", "code of a ended", "+a"]
+
+
+async def test_a_dynamic_child_that_is_dead_is_not_up(stage: Stage) -> None:
+    sup = await pool(stage, backoff=Backoff(min_s=1.0, max_s=8.0, jitter=0.0))
+    ensure(sup, "a")
+    await settle()
+    for delay_s in (1.0, 2.0):
+        gate = await hold(stage, "a")
+        stage.ref("a").exit(KILL)
+        await settle(60.0)
+        gate.set()
+        await settle(delay_s + 0.1)
+    assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0]
