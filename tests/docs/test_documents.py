@@ -245,7 +245,7 @@ def test_settings_work_under_the_names_in_the_table() -> None:
         text_of("docs/operations.md"),
         re.MULTILINE,
     )
-    assert len(rows) == 13
+    assert len(rows) == 14
     for flag, variable, key in rows:
         assert flag == f"--{key.replace('_', '-')}"
         value = {"data": "d", "ops": "off", "node": "n", "host": "h"}.get(key, "1")

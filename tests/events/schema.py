@@ -85,9 +85,14 @@ Written by `python -m tests.events.schema`; a test fails while it is not what th
 
 
 def kinds() -> list[type[Event]]:
-    """Every class of events of ours, by name; those that tests make up are not."""
-    found = {kind for kind in _below(Event) if kind.__module__.partition(".")[0] in PACKAGES}
-    return sorted(found, key=lambda kind: kind.__name__)
+    """Every class of events of a running system, by name. Those that tests make up and those of the
+    laboratory, which hold the faults themselves, are not of it."""
+    return sorted(filter(_is_ours, set(_below(Event))), key=lambda kind: kind.__name__)
+
+
+def _is_ours(kind: type[Event]) -> bool:
+    package, _, rest = kind.__module__.partition(".")
+    return package in PACKAGES and rest.partition(".")[0] != "lab"
 
 
 def _below(base: type[Event]) -> Iterator[type[Event]]:

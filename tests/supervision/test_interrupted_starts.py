@@ -11,6 +11,7 @@ import trio
 
 from actors.runtime import KILL, SHUTDOWN
 from actors.runtime.tracing import Restarted
+from actors.testkit import Logs
 from supervision import (
     ChildInfo,
     ChildSpec,
@@ -146,7 +147,7 @@ async def test_who_waits_when_a_supervisor_ends_hears_in_the_order_he_asked(stag
     assert heard == list(range(50))
 
 
-async def test_a_retirement_ends_when_it_ends_to_the_last_bit(stage: Stage) -> None:
+async def test_a_retirement_ends_when_it_ends_to_the_last_bit(stage: Stage, logs: Logs) -> None:
     """0.18 + (0.9 - 0.18) is a little less than 0.9: a timer set by what is left comes early."""
     specs = [stage.spec("x")]
 
@@ -162,3 +163,4 @@ async def test_a_retirement_ends_when_it_ends_to_the_last_bit(stage: Stage) -> N
     assert spawner.ensure("x") is None, "retired: it is started as soon as it may"
     await trio.sleep_until(1.0)
     assert stage.ref("x").is_alive()
+    logs.expect("could not make x")

@@ -172,6 +172,8 @@ async def test_code_that_cannot_be_killed_is_reported_and_left_behind(
     await advance(5.0)
     assert [event.name for event in stage.seen(Unkillable)] == ["b"]
     logs.expect("does not end")
+    await advance(60.0)
+    logs.expect("ended 60.0 s after its actor")
 
 
 async def test_an_invalid_spec_starts_nothing(stage: Stage) -> None:

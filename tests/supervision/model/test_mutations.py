@@ -20,6 +20,7 @@ from supervision.backoff import Backoff
 from supervision.children import Child, ChildTable
 from supervision.dynamic import DynamicSupervisor
 from supervision.intensity import Window
+from supervision.requests import Requests
 from supervision.spec import ChildSpec, Restart, Strategy
 from supervision.strategy import ChildView, Plan
 from supervision.supervisor import Supervisor
@@ -167,8 +168,8 @@ def _one_failure_late(failed: Any) -> Any:
     return broken
 
 
-def _no_population(_: Any) -> Any:
-    return property(lambda self: 0)
+def _always_room(_: Any) -> Any:
+    return lambda self: True
 
 
 def _no_orphans(_: Any) -> Any:
@@ -179,7 +180,7 @@ def _no_orphans(_: Any) -> Any:
 def _retried_anyway(terminate: Any) -> Any:
     """A child that was terminated while it waited for its restart comes back."""
 
-    def broken(self: Supervisor, id_: Any) -> Any:
+    def broken(self: Requests, id_: Any) -> Any:
         child = self._children.get(id_)
         if child is not None and child.state == "restarting":
             return Done()
@@ -205,9 +206,9 @@ MUTATIONS = (
     Mutation("no growing delays", Backoff, "delay_s", _always_the_first),
     Mutation("the deaf are not killed", ChildSpec, "shutdown_limit_s", _waits_for_ever),
     Mutation("a brutal kill asks", ChildSpec, "shutdown_limit_s", _asks_first),
-    Mutation("terminated, and restarted", Supervisor, "_terminate_request", _retried_anyway),
+    Mutation("terminated, and restarted", Requests, "terminate", _retried_anyway),
     Mutation("retired one failure late", Troubles, "failed", _one_failure_late),
-    Mutation("no limit of children", DynamicSupervisor, "_population", _no_population),
+    Mutation("no limit of children", DynamicSupervisor, "_has_place", _always_room),
     Mutation("orphans are not waited for", children, "is_orphan", _no_orphans),
 )
 
