@@ -19,7 +19,7 @@ import trio
 
 from gateway.config import CQL, EMBEDDED, Settings
 from gateway.failures import in_one_line
-from persistence.errors import StoreError, StoreUnavailable
+from persistence.errors import StoreError
 from persistence.protocols import (
     AccountStore,
     ContactStore,
@@ -146,8 +146,6 @@ def _sql(urls: Sequence[str], rng: random.Random) -> AbstractAsyncContextManager
 
 
 def _cql(url: str) -> AbstractAsyncContextManager[CqlLog]:
-    try:
-        from persistence.cql import open_log
-    except ModuleNotFoundError as error:
-        raise StoreUnavailable(f"the log: {error}; coppice[scylla] installs it") from error
+    from persistence.cql import open_log
+
     return open_log(url)

@@ -24,7 +24,6 @@ import trio
 from cassandra.query import UNSET_VALUE
 
 from persistence.batching import check_append
-from persistence.cql_bridge import BridgeStatistics
 from persistence.cql_buckets import (
     Aside,
     Buckets,
@@ -35,7 +34,7 @@ from persistence.cql_buckets import (
     share_of,
 )
 from persistence.cql_reading import CqlReading, together
-from persistence.cql_session import Bound, CqlSession
+from persistence.cql_session import Bound, CqlSession, CqlStatistics
 from persistence.errors import Corrupt, OutcomeUnknown, StoreError, StoreUnavailable
 from persistence.records import (
     Append,
@@ -346,8 +345,8 @@ class CqlLog:
         await self._session.write((self._statements.put_bucket, (HEALTH, 0, 0)))
         await self._session.read(self._statements.bucket, HEALTH)
 
-    def statistics(self) -> BridgeStatistics:
-        return self._session.bridge.statistics()
+    def statistics(self) -> CqlStatistics:
+        return self._session.statistics()
 
     def __repr__(self) -> str:
         return f"<CqlLog {self.statistics()}>"

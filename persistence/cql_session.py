@@ -11,13 +11,14 @@ a request time out is asked last for a while: what settles an outcome must not r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import trio
-from cassandra import ConsistencyLevel, OperationTimedOut
+from cassandra import ConsistencyLevel, DriverException, OperationTimedOut
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
@@ -33,6 +34,7 @@ from cassandra.policies import (
     FallthroughRetryPolicy,
     TokenAwarePolicy,
 )
+from cassandra.protocol import ErrorMessage
 from cassandra.query import (
     BatchStatement,
     BatchType,
@@ -169,6 +171,17 @@ class SuspectingPolicy(TokenAwarePolicy):  # type: ignore[misc]  # the driver ha
 
 
 @dataclass(frozen=True, slots=True)
+class CqlStatistics:
+    """`requests` since opening and `under_way` now; `wakes` of trio by the driver's thread;
+    `shared_reads`, which another one's request answered."""
+
+    requests: int
+    under_way: int
+    wakes: int
+    shared_reads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """What `open_session` makes; outlives runs of trio."""
 
@@ -215,6 +228,10 @@ class CqlSession:
         with translating():
             rows = await self._call(lambda: self._send(_batch(bound), _CONDITIONAL))
         return bool(rows[0]["[applied]"])
+
+    def statistics(self) -> CqlStatistics:
+        bridge = self.bridge.statistics()
+        return CqlStatistics(bridge.requests, bridge.under_way, bridge.wakes, self.sharing.shared)
 
     async def _repeated(self, send: Callable[[], Any]) -> Rows:
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -266,6 +283,8 @@ def _batch(bound: Sequence[Bound]) -> BatchStatement:
 
 def connect(settings: CqlSettings, suspects: Suspects) -> Cluster:
     """A cluster to connect to; nothing is sent yet. Blocks, and so does all that follows."""
+    # It warns with tracebacks, every second while a node is away; outcomes and health tell enough.
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)
     auth = None
     if settings.user is not None:
         auth = PlainTextAuthProvider(settings.user, settings.password)
@@ -286,18 +305,14 @@ def connect(settings: CqlSettings, suspects: Suspects) -> Cluster:
 
 def open_session(cluster: Cluster, settings: CqlSettings, suspects: Suspects) -> Connected:
     """Connect, make the keyspace and bring it up to date, prepare. Raises `StoreUnavailable`,
-    `Corrupt`, or the driver's exception for a setting that is wrong."""
+    `Corrupt`."""
     try:
         session = cluster.connect()
         session.default_fetch_size = None  # every statement has a limit, or few rows
         migrate(session, settings)
         return Connected(session, prepare(session), suspects)
-    except NoHostAvailable as error:
-        causes = error.errors.values() if isinstance(error.errors, dict) else ()
-        for cause in causes:
-            if isinstance(cause, Exception) and is_mistake(cause):
-                raise cause from error
-        raise StoreUnavailable(f"{settings} cannot be reached: {error}") from error
+    except (NoHostAvailable, DriverException, ErrorMessage) as error:
+        raise StoreUnavailable(f"{settings} cannot be used: {error}") from error
 
 
 def migrate(session: Session, settings: CqlSettings) -> None:

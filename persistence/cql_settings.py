@@ -40,15 +40,13 @@ def parse(url: str) -> CqlSettings:
     """Raises `ValueError`, which names the part that is wrong and never repeats a password."""
     parts = urlsplit(url)
     if parts.scheme != "cql":
-        raise ValueError("log: the address begins with cql://")
+        raise ValueError("the address begins with cql://")
     login, _, places = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     hosts, port = _places(places)
     keyspace = parts.path.strip("/") or "coppice"
     if not KEYSPACE.fullmatch(keyspace):
-        raise ValueError(
-            f"log: keyspace {keyspace!r}: letters, digits and _ of lower case, 48 at most"
-        )
+        raise ValueError(f"keyspace {keyspace!r}: letters, digits and _ of lower case, 48 at most")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     settings = CqlSettings(
         hosts,
@@ -61,9 +59,9 @@ def parse(url: str) -> CqlSettings:
         scylla=bool(_number("scylla", options.pop("scylla", "0"), 0, 1)),
     )
     if not DATA_CENTRE.fullmatch(settings.data_centre):
-        raise ValueError(f"log: dc {settings.data_centre!r} is no name of a data centre")
+        raise ValueError(f"dc {settings.data_centre!r} is no name of a data centre")
     for name in options:
-        raise ValueError(f"log: {name} is no option of a cql:// address")
+        raise ValueError(f"{name} is no option of a cql:// address")
     return settings
 
 
@@ -82,15 +80,15 @@ def _places(text: str) -> tuple[tuple[str, ...], int]:
     for place in text.split(","):
         host, _, port = place.partition(":")
         if not host:
-            raise ValueError("log: a host is missing in the cql:// address")
+            raise ValueError("a host is missing in the cql:// address")
         hosts.append(host)
         ports.add(_number("port", port or str(PORT), 1, 65535))
     if len(ports) != 1:
-        raise ValueError("log: all hosts of a cql:// address have one port")
+        raise ValueError("all hosts of a cql:// address have one port")
     return tuple(hosts), ports.pop()
 
 
 def _number(name: str, text: str, low: int, high: int) -> int:
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
-        raise ValueError(f"log: {name} is a number from {low} to {high}, not {text!r}")
+        raise ValueError(f"{name} is a number from {low} to {high}, not {text!r}")
     return int(text)

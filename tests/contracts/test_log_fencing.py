@@ -290,3 +290,23 @@ async def test_a_frozen_owner_that_thaws_acknowledges_and_overwrites_nothing(ada
                 await interleaving(nodes, seed)
             except AssertionError as error:
                 raise AssertionError(f"interleaving {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("adapter", INTERLEAVINGS)
+async def test_a_lost_append_is_settled_by_the_next_claim_not_by_reading(adapter: str) -> None:
+    """Reading says that it was not applied; then the coordinator thaws and carries it out."""
+    async with opened(adapter) as nodes:
+        freezer = Freezer(0, of_deciding=True, behind=False, lost=True)
+        thread = ThreadId(f"{fresh_prefix()}g1")
+        log, _ = nodes(freezer)
+        ann = Node(log, ANN, thread, random.Random(1))
+        await ann.claim()
+        freezer.armed = True
+        assert await ann.append() == Failed(False, "the coordinator froze")
+        assert await log.read(thread, Span(), 10) == []
+        claim = await ann.claim()
+        assert (claim.head.epoch, claim.head.seq) == (2, 0)
+        await freezer.carry_out_late()
+        assert await log.read(thread, Span(), 10) == []
+        assert await ann.append() == Committed()
+        assert await log.read(thread, Span(), 10) == list(ann.acknowledged[0].events)

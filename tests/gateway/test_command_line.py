@@ -24,6 +24,8 @@ from gateway import serving
 from gateway.cli import BROKEN_PIPE, main
 from gateway.failures import in_one_line
 from persistence.sqlite_files import DATABASE
+from tests import servers
+from tests.servers import cassandra
 from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +155,25 @@ def test_migrate_brings_every_database_up_to_date(
     for url in urls:
         database = urlsplit(url).path[1:]
         assert postgres.execute("SELECT high - low FROM placement", database) == [(2048,)]
+
+
+def test_migrate_makes_the_tables_of_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = cassandra.url("cassandra-1") or pytest.skip(f"cassandra-1 does not run: {servers.HINT}")
+    assert main(["migrate", "--data", str(tmp_path), "--log", url]) == 0
+    assert capsys.readouterr().out.startswith("the message log is up to date\n")
+
+
+def test_log_that_cannot_be_reached_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "cql://ann:secret@127.0.0.1:1/chat"
+    assert main(["serve", "--data", str(tmp_path), "--log", url]) != 0
+    said = capsys.readouterr().err
+    assert said.startswith("coppice: cql://127.0.0.1:1/chat cannot be used: ")
+    assert said.count("\n") == 1
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from persistence.cql_settings import CqlSettings, keyspace_statement, parse
@@ -36,9 +38,8 @@ def test_everything_can_be_said() -> None:
     ],
 )
 def test_what_is_wrong_is_named(url: str, words: str) -> None:
-    with pytest.raises(ValueError, match=r"^log: ") as caught:
+    with pytest.raises(ValueError, match=re.escape(words)):
         parse(url)
-    assert words in str(caught.value)
 
 
 def test_one_switch_makes_the_keyspace_scyllas() -> None:
