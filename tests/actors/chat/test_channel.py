@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from actors.chat.messages import Caller, Mark, SubmitMark, channel_name, session
 from actors.chat.services import JOURNAL
 from actors.runtime import SHUTDOWN, Custom
 from persistence.errors import StoreUnavailable
-from persistence.records import Cursor, Span
+from persistence.records import Append, Cursor, Failed, Outcome, Span
 from tests.actors.chat.conftest import GROUP, ask, settled
 from tests.actors.chat.model.phone import Phone
 from tests.actors.chat.model.requests import Add, Send, Update
@@ -188,3 +189,35 @@ async def test_a_claim_that_hangs_is_made_again(stage: Stage) -> None:
     await stage.advance(0.1)
     del stage.troubles.held["log.claim"]
     await settled(stage, ask(ann, Send(GROUP, "go on", "c-2")))
+
+
+async def test_an_append_that_fails_alone_is_settled_by_a_claim(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that commits threads one by one tells of each; this one was written all the same."""
+    ann, epoch, append = stage.phones[0], await epoch_of(stage), stage.stores.log.append
+
+    async def lost_once(batch: Sequence[Append]) -> Sequence[Outcome]:
+        monkeypatch.undo()
+        await append(batch)
+        return [Failed(False, "no answer")] * len(batch)
+
+    monkeypatch.setattr(stage.stores.log, "append", lost_once)
+    await settled(stage, ask(ann, Send(GROUP, "once", "c-2")))
+    assert await epoch_of(stage) == epoch + 1
+    assert [event["seq"] for event in await stage.log(GROUP)] == [1, 2, 3]
+
+
+async def test_an_append_that_surely_failed_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, epoch = stage.phones[0], await epoch_of(stage)
+
+    async def refuse(batch: Sequence[Append]) -> Sequence[Outcome]:
+        return [Failed(True, "no quorum")] * len(batch)
+
+    monkeypatch.setattr(stage.stores.log, "append", refuse)
+    ticket = ask(ann, Send(GROUP, "never", "c-2"))
+    assert await stage.settle([ticket])
+    assert ticket.code == "unavailable"
+    assert await epoch_of(stage) == epoch
