@@ -7,6 +7,7 @@ that nobody else has.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -67,7 +68,9 @@ def _connected(url: str) -> Connected:
     settings, suspects = replace(parse(url), keyspace="contracts"), Suspects()
     cluster = connect(settings, suspects)
     atexit.register(cluster.shutdown)
-    return open_session(cluster, settings, suspects)
+    with (servers.directory() / "contracts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of this run makes the keyspace, too
+        return open_session(cluster, settings, suspects)
 
 
 class Prefixed:
