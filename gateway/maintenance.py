@@ -71,7 +71,7 @@ def migrate(argv: Sequence[str]) -> int:
     if count:
         print(f"databases up to date: {count}")
     if on_cql:
-        print("the log is up to date")
+        print("the message log is up to date")
     if not count or not on_cql:
         print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
     return 0

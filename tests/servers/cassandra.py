@@ -2,8 +2,8 @@
 
 The jars come without the start script and the configuration of a distribution, so both are written
 here. Nodes listen on addresses of their own in 127.0.0.0/8, all on the usual ports. Time-outs are
-short and failure detection is quick, as docs/operations.md advises for production, lest a frozen node
-stop everybody for longer than clients wait.
+short and failure detection is quick, as docs/deployment.md advises for production, lest a frozen
+node stop everybody for longer than clients wait.
 """
 
 from __future__ import annotations
