@@ -112,7 +112,7 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
                 if self._should_cancel():
                     await _drive_moving(self._cancel_gen())
                 await _drive(gen, descriptor)
-            except (psycopg.Error, RuntimeError):
+            except psycopg.Error:
                 pass  # QueryCanceled, hopefully; whether it did end is looked at below
         if self._is_active():
             self.abandon()

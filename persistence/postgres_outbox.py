@@ -19,7 +19,7 @@ from typing import Final
 
 import trio
 
-from persistence.errors import StoreError
+from persistence.errors import StoreError, StoreUnavailable
 from persistence.postgres_connection import TrioConnection
 from persistence.postgres_pool import Database
 from persistence.postgres_shards import SqlShards
@@ -65,7 +65,10 @@ class Outbox:
 
     async def deliver(self, entry: Entry) -> None:
         """Tell the targets and delete the entry. Raises `StoreError`; the relay then goes on."""
-        await self._topics[entry.topic](entry.source, entry.targets)
+        tell = self._topics.get(entry.topic)
+        if tell is None:  # while servers are brought up to date one after the other
+            raise StoreUnavailable(f"a newer program will tell of {entry.topic!r}")
+        await tell(entry.source, entry.targets)
         await self._shards.of(entry.source).write(
             DELETE_ENTRY, {"source": entry.source, "number": entry.number}
         )

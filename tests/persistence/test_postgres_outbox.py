@@ -13,6 +13,7 @@ from persistence.errors import NameTaken, OutcomeUnknown, StoreUnavailable
 from persistence.postgres import PostgresStores, open_postgres
 from persistence.postgres_directory import replace_words
 from persistence.postgres_outbox import Outbox
+from persistence.postgres_statements import ADD_ENTRY
 from persistence.records import (
     AccountChange,
     Member,
@@ -169,6 +170,19 @@ async def test_target_out_of_reach_does_not_hold_up_the_others(
     await relay(stores)
     assert len(await stores.threads.memberships(UserId(away))) == 6
     assert await waiting(stores) == 0
+
+
+async def test_entry_of_a_newer_program_stays_and_stops_nothing(
+    stores: PostgresStores, dying: pytest.MonkeyPatch
+) -> None:
+    entry = {"source": "g1", "topic": "later", "targets": ["x"]}
+    await stores.shards.of("g1").write(ADD_ENTRY, entry)
+    await stores.threads.project(Projection(META, members("u1")))
+    dying.undo()
+    await relay(stores)
+    assert len(await stores.threads.memberships(UserId("u1"))) == 1
+    assert await waiting(stores) == 1
+    assert stores.statistics()["outbox_failed_total"] > 0
 
 
 async def test_young_entries_are_left_to_their_writer(
