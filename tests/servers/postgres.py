@@ -100,9 +100,12 @@ class OwnServer(PostgresServer):
 
     def __init__(self, binaries: Path, directory: Path, user: str | None) -> None:
         super().__init__(f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}")
+        # A test process that is killed takes its server along, where the system can do that.
+        until_we_die = ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()
         self._command = [
-            str(binaries / "postgres"), "-D", str(directory / "data"), "-k", str(directory),
-            "-c", "listen_addresses=", *itertools.chain(*(("-c", setting) for setting in FAST)),
+            *until_we_die, str(binaries / "postgres"), "-D", str(directory / "data"),
+            "-k", str(directory), "-c", "listen_addresses=",
+            *itertools.chain(*(("-c", setting) for setting in FAST)),
         ]  # fmt: skip
         self._user = {"user": user, "group": pwd.getpwnam(user).pw_gid} if user else {}
         self._directory = directory
