@@ -3,6 +3,9 @@
 Reading order: `postgres_connection` for psycopg on trio, `postgres_pool` for what a database is and
 what its errors mean, `postgres_buckets` and `postgres_shards` for which of several, then
 `postgres_statements` and the stores, `postgres_outbox` for what one change means to other keys.
+
+A point read costs the server process 94 µs of CPU, 56 of them in psycopg: 7 k/s for one caller, on
+two cores of a small machine with the database beside it.
 """
 
 from __future__ import annotations

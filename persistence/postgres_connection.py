@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import psycopg
 import trio
-from psycopg import errors, waiting
+from psycopg import waiting
 from psycopg._conninfo_utils import split_attempts
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -33,7 +33,6 @@ CANCEL_S: Final = 1.0
 
 PRIVATE_NAMES: Final = (
     "psycopg.waiting._ready",
-    "psycopg.errors._WaitTimeout",
     "psycopg._conninfo_utils.split_attempts",
     "psycopg.AsyncConnection._connect_gen",
     "psycopg.AsyncConnection._cancel_gen",
@@ -94,13 +93,12 @@ class TrioConnection(psycopg.AsyncConnection[Row]):
         interval: float = 0.0,  # noqa: ARG002  (of psycopg's own loop)
         timeout: float | None = None,
     ) -> Any:
-        """Drive one operation to its end."""
+        """Drive one operation to its end. Only LISTEN would have a timeout."""
+        assert timeout is None
         descriptor = self.pgconn.socket
         try:
-            with trio.move_on_after(float("inf") if timeout is None else timeout):
-                return await _drive(gen, descriptor)
-            raise errors._WaitTimeout
-        except (trio.Cancelled, errors._WaitTimeout, KeyboardInterrupt):
+            return await _drive(gen, descriptor)
+        except (trio.Cancelled, KeyboardInterrupt):
             if self.pgconn.status == ConnStatus.OK and self._is_active():
                 await self._settle(gen, descriptor)
             raise

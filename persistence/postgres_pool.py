@@ -179,6 +179,12 @@ class Database:
 
     async def _acquire(self) -> None:
         try:
+            self._free.acquire_nowait()
+        except trio.WouldBlock:
+            await self._wait_for_one()
+
+    async def _wait_for_one(self) -> None:
+        try:
             with trio.fail_after(ACQUIRE_S):
                 await self._free.acquire()
         except trio.TooSlowError:
