@@ -135,7 +135,8 @@ def share_of(append: Append, buckets: Buckets) -> Share:
     bucket = buckets.of(append.expected_seq + 1)
     end = buckets.last(bucket)
     assert not events or events[-1].seq < end + buckets.size, "an append that ends a second bucket"
-    meta_later = append.meta_seq is not None and append.meta_seq > end
+    rest = tuple(event for event in events if event.seq > end)
+    meta_later = bool(rest) and append.meta_seq is not None and append.meta_seq > end
     older = [Rewrite(seq, body) for seq, body in bodies.items()]
     return Share(
         bucket,
@@ -144,7 +145,7 @@ def share_of(append: Append, buckets: Buckets) -> Share:
         meta_seq=None if meta_later else append.meta_seq,
         aside=Aside(
             append.expected_seq,
-            rest=tuple(event for event in events if event.seq > end),
+            rest=rest,
             rewrites=tuple(each for each in older if buckets.of(each.seq) != bucket),
             cursors={
                 uid: (cursor.recv, cursor.read, cursor.read_n)

@@ -33,6 +33,7 @@ from persistence.cql_buckets import (
     encoded,
     share_of,
 )
+from persistence.cql_cids import KnownCids
 from persistence.cql_reading import CqlReading, together
 from persistence.cql_session import Bound, CqlSession, CqlStatistics
 from persistence.errors import Corrupt, OutcomeUnknown, StoreError, StoreUnavailable
@@ -68,6 +69,7 @@ class CqlLog:
         self._statements = session.statements
         self._buckets = buckets or Buckets()
         self._reading = CqlReading(session, self._buckets)
+        self._known = KnownCids()
 
     # ------------------------------------------------------------------ claiming
 
@@ -82,7 +84,9 @@ class CqlLog:
         )
         if [event.seq for event in events] != list(range(low, head.seq + 1)):
             raise Corrupt(f"the log of {thread} has gaps below its head at {head.seq}")
-        return Claim(head, tuple(events), cursors)
+        claim = Claim(head, tuple(events), cursors)
+        self._known.claimed(thread, claim)
+        return claim
 
     async def _claim(self, thread: ThreadId) -> Standing:
         """Raise the epoch, in the last bucket, and finish what the last append left undone."""
@@ -171,6 +175,7 @@ class CqlLog:
                 outcomes[append.thread] = await self._append(append)
             except StoreError as error:
                 outcomes[append.thread] = Failed(isinstance(error, StoreUnavailable), str(error))
+                self._known.forget(append.thread)
 
         async with trio.open_nursery() as nursery:
             for append in batch:
@@ -195,9 +200,13 @@ class CqlLog:
                 await self._roll(append, share)
         except StoreUnavailable as error:
             raise OutcomeUnknown(f"written, but not everywhere: {error}") from error
+        self._known.committed(append)
         return Committed()
 
     async def _repeats(self, append: Append) -> list[int]:
+        known = self._known.repeats(append)
+        if known is not None:
+            return known
         named: dict[UserId, list[str]] = {}
         for event in append.events:
             if event.cid is not None:

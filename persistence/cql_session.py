@@ -281,7 +281,7 @@ def _batch(bound: Sequence[Bound]) -> BatchStatement:
 # ---------------------------------------------------------------------------- opening, blocking
 
 
-def connect(settings: CqlSettings, suspects: Suspects) -> Cluster:
+def connect(settings: CqlSettings, suspects: Suspects, request_s: float = REQUEST_S) -> Cluster:
     """A cluster to connect to; nothing is sent yet. Blocks, and so does all that follows."""
     # It warns with tracebacks, every second while a node is away; outcomes and health tell enough.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
@@ -292,7 +292,7 @@ def connect(settings: CqlSettings, suspects: Suspects) -> Cluster:
         settings.hosts,
         port=settings.port,
         auth_provider=auth,
-        execution_profiles=_profiles(settings, suspects),
+        execution_profiles=_profiles(settings, suspects, request_s),
         protocol_version=4,
         compression=False,
         connect_timeout=CONNECT_S,
@@ -354,7 +354,9 @@ def prepare(session: Session) -> Statements:
     return Statements(**prepared)
 
 
-def _profiles(settings: CqlSettings, suspects: Suspects) -> dict[Any, ExecutionProfile]:
+def _profiles(
+    settings: CqlSettings, suspects: Suspects, request_s: float
+) -> dict[Any, ExecutionProfile]:
     def profile(
         consistency: int, rows: Callable[..., Any] = tuple_factory, **more: Any
     ) -> ExecutionProfile:
@@ -363,7 +365,7 @@ def _profiles(settings: CqlSettings, suspects: Suspects) -> dict[Any, ExecutionP
             retry_policy=FallthroughRetryPolicy(),
             consistency_level=consistency,
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
-            request_timeout=REQUEST_S,
+            request_timeout=request_s,
             row_factory=rows,
             **more,
         )

@@ -36,6 +36,9 @@ from persistence.records import (
 from tests import servers
 from tests.servers import cassandra
 
+REQUEST_S = 15.0
+"""A busy machine is slow; an outcome that is unknown for it would be no story of these tests."""
+
 
 class CqlStores(MemoryStores):
     """A log on a CQL server among stores in memory."""
@@ -66,7 +69,7 @@ def connected(name: str) -> Connected:
 @functools.cache
 def _connected(url: str) -> Connected:
     settings, suspects = replace(parse(url), keyspace="contracts"), Suspects()
-    cluster = connect(settings, suspects)
+    cluster = connect(settings, suspects, REQUEST_S)
     atexit.register(cluster.shutdown)
     with (servers.directory() / "contracts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process of this run makes the keyspace, too

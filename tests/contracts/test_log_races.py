@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from persistence.memory import MemoryStores
@@ -71,7 +71,8 @@ async def test_only_the_last_claimant_writes(
     await only_the_last_claimant_writes(adapter, steps)
 
 
-@settings(max_examples=6)
+@settings(max_examples=10, phases=[Phase.generate])  # nothing to shrink by in minutes
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the driver does
 @given(steps=steps)
 async def test_only_the_last_claimant_writes_past_one_machine(
     steps: list[tuple[str, int, int, int]],

@@ -46,6 +46,8 @@ def test_append_across_the_end_leaves_its_last_events_aside() -> None:
     assert share.aside == Aside(2, rest=(event(5), event(6), event(7)), meta_seq=6)
     early = share_of(append(DM, 1, 2, *map(event, range(3, 8)), meta_seq=4), FOUR)
     assert (early.meta_seq, early.aside.meta_seq) == (4, None)
+    alone = share_of(append(DM, 1, 2, meta_seq=6), FOUR)
+    assert (alone.meta_seq, alone.aside.meta_seq) == (6, None), "nothing is opened to hold it"
 
 
 def test_append_after_a_full_bucket_works_in_the_next() -> None:

@@ -31,10 +31,9 @@ REQUEST_S = 0.3
 @asynccontextmanager
 async def session_to(fake: FakeCluster, monkeypatch: Any) -> AsyncIterator[tuple[CqlSession, Any]]:
     """A session, and a statement of one value."""
-    monkeypatch.setattr(cql_session, "REQUEST_S", REQUEST_S)
     monkeypatch.setattr(cql_session, "SECOND_READ_S", 10.0)
     suspects = Suspects()
-    cluster = connect(CqlSettings((fake.HOSTS[0],), fake.port), suspects)
+    cluster = connect(CqlSettings((fake.HOSTS[0],), fake.port), suspects, REQUEST_S)
     try:
         session = await trio.to_thread.run_sync(partial(cluster.connect, wait_for_all_pools=True))
         statement = await trio.to_thread.run_sync(session.prepare, "UPDATE t SET a = ? IF b = 1")
