@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "run the server (the default)",
     "backup": "copy the data of a running or stopped server into one file",
     "migrate": "bring the schema of a data directory up to date",
+    "copy": "move the data of a stopped server to PostgreSQL and ScyllaDB or Cassandra",
     "tree": "print the supervision tree of a running server",
     "chat": "chat in the terminal",
     "bench": "measure: relay, idle, actors",
@@ -52,10 +53,10 @@ def _run(command: str, arguments: list[str]) -> int:
             from gateway import serving
 
             run = serving.main
-        case "backup" | "migrate":
+        case "backup" | "migrate" | "copy":
             from gateway import maintenance
 
-            run = maintenance.backup if command == "backup" else maintenance.migrate
+            run = getattr(maintenance, command)
         case "tree":
             from gateway import tree_view
 

@@ -1,4 +1,4 @@
-"""`run.py backup` and `run.py migrate`: what an operator does to stored data."""
+"""`run.py backup`, `migrate` and `copy`: what an operator does to stored data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.config import CQL, Settings, SettingsError, load_one
 from gateway.failures import in_one_line
+from persistence import cql_settings
 from persistence.errors import StoreError
 
 
@@ -75,6 +76,83 @@ def migrate(argv: Sequence[str]) -> int:
     if not count or not on_cql:
         print(f"{data} had no database; it has one now" if is_new else f"{data} is up to date")
     return 0
+
+
+def copy(argv: Sequence[str]) -> int:
+    """Copy a data directory into databases. 1 if that failed or the copy differs, 2 if the call was
+    wrong."""
+    import trio
+
+    try:
+        differences = trio.run(_copy, *copy_arguments(argv))
+    except (SettingsError, StoreError, OSError) as error:
+        return _failed(error)
+    for difference in differences:
+        print(f"coppice: {difference}", file=sys.stderr)
+    return 1 if differences else 0
+
+
+def copy_arguments(argv: Sequence[str]) -> tuple[Path, Sequence[str], str | None]:
+    """Source, databases, and the log's keyspace. What is wrong is said without the URL, which may
+    hold a password. Raises SettingsError."""
+    parser = argparse.ArgumentParser(
+        prog="run.py copy",
+        description="Copy an embedded server's data: users and threads to PostgreSQL, the message"
+        " log to ScyllaDB or Cassandra, or one of the two. No server may be using the directory;"
+        " the databases must be empty. Killed, it goes on when it is run again. Nothing is served"
+        " from the databases before all of it was read back and compared.",
+    )
+    parser.add_argument("--from", dest="source", required=True, type=Path, metavar="DIRECTORY")
+    parser.add_argument(
+        "--to", required=True, nargs="+", action="extend", metavar="URL",
+        help="postgresql://… once or, for shards, more often; cql://… once",
+    )  # fmt: skip
+    options = parser.parse_args(argv)
+    databases = [url for url in options.to if url.startswith(("postgresql:", "postgres:"))]
+    logs = [url for url in options.to if url.startswith(CQL)]
+    if len(databases) + len(logs) < len(options.to):
+        raise SettingsError("--to: a URL begins with postgresql:// or cql://")
+    if len(set(databases)) < len(databases) or len(logs) > 1:
+        raise SettingsError("--to: each database once, and one cql:// URL at most")
+    try:
+        for log in logs:
+            cql_settings.parse(log)
+    except ValueError as error:
+        raise SettingsError(f"--to: {error}") from None
+    return options.source, databases, logs[0] if logs else None
+
+
+async def _copy(source: Path, databases: Sequence[str], log: str | None) -> list[str]:
+    """Differences that were found, each a line."""
+    from persistence import transfer
+    from persistence.sqlite_transfer import open_source
+
+    differences: list[str] = []
+
+    def settle(what: str, target: object, copied: transfer.Copied) -> None:
+        differences.extend(copied.differences)
+        if copied.differing:
+            differences.append(f"{what}: {copied.differing} differences in {target}")
+        else:
+            how = "was there already" if copied.was_there else "copied"
+            print(f"{what} {how}: {copied.rows} rows in {target}, checksums agree", flush=True)
+
+    async with open_source(source) as opened:
+        if log is not None:  # first: what is damaged, if anything, is found in it
+            from persistence import cql_transfer
+
+            async with cql_transfer.open_target(log) as cql:
+                settle("message log", cql, await transfer.copy_log(opened, cql, _progress))
+        if databases:
+            from persistence import postgres_transfer
+
+            async with postgres_transfer.open_target(databases) as sql:
+                settle("users and threads", sql, await transfer.copy_tables(opened, sql, _progress))
+    return differences
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 _OF_SERVER = "as the server has it (the server's)"

@@ -322,9 +322,8 @@ def migrate(session: Session, settings: CqlSettings) -> None:
     if not session.execute(names, (settings.keyspace,)).all():
         session.execute(keyspace_statement(settings), timeout=SCHEMA_S)
     session.set_keyspace(settings.keyspace)
-    tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
     applied: list[Applied] = []
-    if "migrations" in {name for (name,) in session.execute(tables, (settings.keyspace,))}:
+    if has_table(session, settings, "migrations"):
         rows = session.execute("SELECT number, name, checksum FROM migrations")
         applied = [Applied(*row) for row in rows]
     else:
@@ -337,6 +336,13 @@ def migrate(session: Session, settings: CqlSettings) -> None:
             "INSERT INTO migrations (number, name, checksum) VALUES (%s, %s, %s)",
             (migration.number, migration.name, migration.checksum),
         )
+
+
+def has_table(session: Session, settings: CqlSettings, table: str) -> bool:
+    found = (
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s AND table_name = %s"
+    )
+    return bool(session.execute(found, (settings.keyspace, table)).all())
 
 
 def statements_of(script: str) -> list[str]:

@@ -31,3 +31,7 @@ class DataDirectoryInUse(StoreError):
 
 class Corrupt(StoreError):
     """A stored checksum does not match, or the schema is not one this program knows."""
+
+
+class NotEmpty(StoreError):
+    """A place to copy into holds something else."""

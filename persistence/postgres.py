@@ -19,7 +19,7 @@ from typing import Final
 import psycopg
 import trio
 
-from persistence.errors import StoreUnavailable
+from persistence.errors import Corrupt, StoreUnavailable
 from persistence.postgres_contacts import PostgresContacts
 from persistence.postgres_directory import (
     CREATED,
@@ -30,10 +30,11 @@ from persistence.postgres_directory import (
 )
 from persistence.postgres_outbox import Outbox
 from persistence.postgres_pool import Database
-from persistence.postgres_schema import prepare
+from persistence.postgres_schema import HAS_TABLE, prepare
 from persistence.postgres_shards import SqlShards, together
 from persistence.postgres_statements import READY
 from persistence.postgres_threads import MEMBERS, MembersProjection, PostgresThreads
+from persistence.transfer_rows import MARK, UNFINISHED
 
 
 class PostgresStores:
@@ -63,7 +64,8 @@ class PostgresStores:
         return f"<PostgresStores {self.shards!r}>"
 
 
-def _databases(urls: Sequence[str], rng: random.Random) -> list[Database]:
+def databases_of(urls: Sequence[str], rng: random.Random) -> list[Database]:
+    """Nothing is sent yet. Raises `StoreUnavailable` for a URL that cannot be read."""
     databases = []
     for number, url in enumerate(urls, start=1):
         try:
@@ -85,13 +87,15 @@ async def open_postgres(
 ) -> AsyncIterator[PostgresStores]:
     """Connect to each database, bring its schema up to date, close on leaving.
 
-    Raises `StoreUnavailable`, and `Corrupt` for a schema that this program does not know or a set
-    of databases that does not belong together.
+    Raises `StoreUnavailable`, and `Corrupt` for a schema that this program does not know, a set of
+    databases that does not belong together, or one that a copy into it has not ended in.
     """
     rng = rng or random.Random()
-    databases = _databases(urls, rng)
+    databases = databases_of(urls, rng)
     try:
         stores = PostgresStores(SqlShards(databases, await prepare(databases)))
+        if await stores.shards.first.read(HAS_TABLE, {"table": MARK}):
+            raise Corrupt(f"{stores.shards.first.name}: {UNFINISHED}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stores.outbox.run_relay)
             yield stores
@@ -103,7 +107,7 @@ async def open_postgres(
 
 async def migrate_postgres(urls: Sequence[str]) -> None:
     """Bring the schemas up to date, as opening does. Raises as `open_postgres` does."""
-    databases = _databases(urls, random.Random())
+    databases = databases_of(urls, random.Random())
     try:
         await prepare(databases)
     finally:

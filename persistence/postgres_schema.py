@@ -32,8 +32,8 @@ _TABLE: Final = (
     "CREATE TABLE migrations (number integer PRIMARY KEY, name text NOT NULL,"
     " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
 )
-_HAS_TABLE: Final = (
-    "SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'migrations'"
+HAS_TABLE: Final = (
+    "SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = %(table)s"
 )
 
 
@@ -93,7 +93,7 @@ def _about(database: Database, error: StoreError) -> StoreError:
 
 async def _pending(connection: TrioConnection, known: Sequence[Migration]) -> Sequence[Migration]:
     # Not `to_regclass`: it may answer from a cache that is older than the lock.
-    if not await connection.fetch(_HAS_TABLE):
+    if not await connection.fetch(HAS_TABLE, {"table": "migrations"}):
         return known
     rows = await connection.fetch("SELECT number, name, checksum FROM migrations")
     return migrations.pending(known, [Applied(*row) for row in rows])
