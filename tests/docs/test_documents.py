@@ -19,6 +19,7 @@ import trio
 from gateway.chat import arguments as chat_arguments
 from gateway.cli import main
 from gateway.config import load_settings
+from gateway.maintenance import copy_arguments
 from tests.docs import reading
 from tests.e2e.wire import DEADLINE_S, ROOT, Server, Wire, serving
 from tests.servers.postgres import PostgresServer
@@ -194,6 +195,8 @@ def test_commands_work(
             assert curl(arguments, server)
         case ["python", "run.py", "serve", *arguments]:
             assert load_settings(arguments, {})
+        case ["python", "run.py", "copy", *arguments]:
+            assert copy_arguments(arguments)
         case ["python", "run.py", "chat", *arguments]:
             assert chat_arguments(arguments)
         case ["python", "run.py", "bench", what]:
