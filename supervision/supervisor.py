@@ -240,23 +240,30 @@ class Supervisor(Actor):
         found = (self._children.get(id_) for id_ in retry.children)
         children = tuple(child for child in found if child is not None)
 
-        def act() -> None:
-            due = next((child for child in children if child.is_due), None)
-            if due is not None:
-                self._children.begin(due)
-                start = self._children.start_in_order
-                self._lanes.job(retry.lane, lambda: start(children), self._restarted)
+        self._lanes.do(retry.lane, lambda: self._start_again(retry.lane, children))
 
-        self._lanes.do(retry.lane, act)
+    def _start_again(self, key: str, children: tuple[Child, ...]) -> None:
+        """Start those of them that still wait for it."""
+        due = next((child for child in children if child.is_due), None)
+        if due is not None:
+            self._children.begin(due)
+            start = self._children.start_in_order
+            then = self._restarted
+            self._lanes.job(
+                key, lambda: start(children), lambda failed: then(key, children, failed)
+            )
 
-    def _restarted(self, failure: Failure | None) -> None:
-        """A restart has come to its end; a start that failed is an abnormal end."""
+    def _restarted(self, key: str, children: tuple[Child, ...], failure: Failure | None) -> None:
+        """A restart has come to its end; a start that failed is an abnormal end. If that child is
+        to stay down, the others start without it."""
         if failure is None:
             return
         child, reason = failure
         self.system.emit(StartAttemptFailed, self.ref, child.spec.id, reason)
         if self._children.get(child.spec.id) is child and child.is_due:
             self._follow(child, reason, abnormal=True)
+        if not (child.is_due or self.is_ending):
+            self._start_again(key, children)
 
     # ------------------------------------------------------------------ messages
 

@@ -217,6 +217,26 @@ async def test_a_restart_that_fails_is_decided_on_too(stage: Stage) -> None:
     assert info.state is ChildState.STOPPED
 
 
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+@pytest.mark.parametrize("restart", Restart)
+async def test_a_group_starts_anew_without_one_that_stops_then(
+    stage: Stage, strategy: Strategy, restart: Restart
+) -> None:
+    stopping = stage.spec("b", on_error=STOP, restart=restart)
+    sup = await stage.supervise("a", stopping, "c", strategy=strategy)
+    stage.world.fail_next("b")
+    stage.world.take()
+    await stage.crash("a")
+    await advance(10.0)
+    log = ["-a ValueError", "-c shutdown", "-b shutdown", "+a", "-b ValueError", "+c"]
+    if restart is TEMPORARY:  # it does not come back in any case
+        log.remove("-b ValueError")
+    assert stage.world.take() == log
+    states = {info.id: info.state for info in await admin.which_children(sup)}
+    assert states["a"] is states["c"] is ChildState.RUNNING
+    assert states.get("b") is (None if restart is TEMPORARY else ChildState.STOPPED)
+
+
 async def test_a_restart_that_fails_is_not_resumed_but_tried_again(stage: Stage) -> None:
     await stage.supervise(stage.spec("a", on_error=RESUME))
     stage.world.fail_next("a")
