@@ -72,10 +72,10 @@ class CoordinatedShutdown:
         self._ended: list[PhaseEnded] = []
 
     def add(self, phase: str, name: str, task: Task) -> None:
-        """Do this in a phase; `name` is for reports. Also while it runs, if the phase has not begun
-        yet. Raises `ValueError` for a phase that is none, or a name the phase has already."""
+        """Do this in a phase; `name` is for reports. Raises `ValueError` for a phase that is none
+        or has begun, so that nothing is added in vain, or for a name the phase has already."""
         if phase not in self._tasks:
-            raise ValueError(f"phase: {phase!r} is none of {', '.join(self._tasks)}")
+            raise ValueError(f"phase: {phase!r} is none of those to come: {', '.join(self._tasks)}")
         if name in self._tasks[phase]:
             raise ValueError(f"name: {phase} has a task {name!r} already")
         self._tasks[phase][name] = task
@@ -99,7 +99,8 @@ class CoordinatedShutdown:
         """Shut down, or wait until it is over if that was begun already; how its phases went.
 
         Raises nothing. If it is cancelled, its tasks are too, and no further phase begins; whoever
-        else waits goes on then."""
+        else waits goes on then. A task of a phase that waits for it waits for itself, and is late.
+        """
         self.request(reason)
         if self._is_running:
             await self._over.wait()
@@ -117,13 +118,21 @@ class CoordinatedShutdown:
     async def _run(self, phase: Phase) -> PhaseEnded:
         began_s = trio.current_time()
         failed: dict[str, Exception] = {}
-        left = dict(self._tasks[phase.name])
+        left = self._tasks.pop(phase.name)
 
         async def do(name: str, task: Task) -> None:
             try:
                 await task()
             except Exception as error:  # noqa: BLE001  (reported; the others go on)
                 failed[name] = error
+            except BaseExceptionGroup as group:  # it was cancelled, and has failed besides
+                failure, others = group.split(Exception)
+                if failure is not None:
+                    failed[name] = failure
+                    del left[name]
+                if others is not None:
+                    raise others from None
+                return
             del left[name]
 
         try:

@@ -67,6 +67,44 @@ async def test_a_task_that_fails_or_is_late_is_reported_and_the_next_phase_comes
     assert log[-1] == "root ends"
 
 
+async def test_a_task_that_fails_when_it_is_cancelled_does_not_keep_the_next_phase() -> None:
+    """A group of its failure and of what cancelled the others: no `Exception`."""
+
+    async def fails_late() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                await fails()
+
+    shutdown, heard = shutdown_of(Phase("doors", 3.0), Phase("tree", 3.0))
+    log: Log = []
+    shutdown.add("doors", "broken", fails_late)
+    shutdown.add("doors", "slow", takes(log, "slow", 60.0))
+    shutdown.add("tree", "root", takes(log, "root"))
+    await shutdown.run("done")
+    doors, tree = heard
+    assert (doors.late, list(doors.failed)) == (("slow",), ["broken"])
+    assert isinstance(doors.failed["broken"], ExceptionGroup)
+    assert tree.went_well
+
+
+async def test_nothing_is_added_to_a_phase_that_has_begun() -> None:
+    shutdown, heard = shutdown_of(Phase("doors", 3.0), Phase("tree", 3.0))
+    log: Log = []
+
+    async def adds() -> None:
+        shutdown.add("tree", "root", takes(log, "root"))
+        with pytest.raises(ValueError, match="phase: 'doors' is none of those to come: tree"):
+            shutdown.add("doors", "late", takes(log, "late"))
+
+    shutdown.add("doors", "first", adds)
+    await shutdown.run("done")
+    assert all(each.went_well for each in heard)
+    assert log == ["root begins", "root ends"]
+
+
 @pytest.mark.parametrize("task", [fails, trio.sleep_forever])
 async def test_after_a_required_phase_went_wrong_nothing_comes(
     task: Callable[[], Awaitable[None]],
@@ -175,7 +213,7 @@ async def test_what_is_wrong_with_phases_is_named() -> None:
     with pytest.raises(ValueError, match=r"doors\.deadline_s: 0 is not above zero"):
         CoordinatedShutdown(Phase("doors", 0))
     shutdown, _ = shutdown_of(Phase("doors", 1.0))
-    with pytest.raises(ValueError, match="phase: 'windows' is none of doors"):
+    with pytest.raises(ValueError, match="phase: 'windows' is none of those to come: doors"):
         shutdown.add("windows", "open", fails)
     shutdown.add("doors", "front", fails)
     with pytest.raises(ValueError, match="doors has a task 'front' already"):
