@@ -9,9 +9,10 @@ room, gets its request to stop *behind* the messages in its mailbox; from then o
 what is sent to it. When it has ended, and something waits, the next incarnation is started and
 gets all of it, in order, once it is *ready*: a start that fails loses nothing either.
 
-**Who does what.** A `DynamicSupervisor` starts the entities and restarts those that crash. The
-region, an actor beside it, watches them. What waits is kept in the `Entities` object, outside both,
-because it must outlive them; a message to an entity that is here goes straight to its mailbox.
+**Who does what.** A dynamic supervisor starts the entities and restarts those that crash. The
+region, an actor beside it, watches each incarnation from its beginning. What waits is kept in the
+`Entities` object, outside both, because it must outlive them; a message to an entity that is here
+goes straight to its mailbox.
 
 **What can be lost.** As with any actor: what is in the mailbox of one that crashes or is killed, or
 stops itself instead of asking (`EntityRef.passivate`). What waits is kept across crashes of the
@@ -33,6 +34,7 @@ from actors.runtime import (
     Actor,
     ActorDied,
     Down,
+    ExitReason,
     MailboxFull,
     NameUp,
     Ref,
@@ -40,15 +42,17 @@ from actors.runtime import (
     is_abnormal,
 )
 from actors.runtime.cell import RUNNING
+from actors.runtime.exits import directive_of
 from actors.runtime.futures import Reply
 from actors.runtime.mailbox import Ask
 from actors.runtime.ref import CALL_DEADLINE_S
 from supervision.dynamic import DynamicSupervisor
 from supervision.events import Passivated, Passivation
+from supervision.population import DynamicChild
 from supervision.residents import Resident, Residents
-from supervision.shutdown import is_orphan
 from supervision.spawner import OWED_MAX, SpawnerHandle
 from supervision.spec import ChildSpec, InvalidSpec, Problem, Restart, SupervisorSpec
+from supervision.strategy import is_restarted
 from supervision.supervisor import Supervisor
 
 IDLE_S = 120.0
@@ -152,7 +156,7 @@ class Entities:
         """The region and the supervisor of its entities, for a tree. The two live through each
         other's crashes. `options` are those of a `ChildSpec`."""
         spawner = ChildSpec(
-            "spawner", DynamicSupervisor, (self._spec,), self._options,
+            "spawner", EntitySupervisor, (self, self._spec), self._options,
             name=self.spawner_name, kind="supervisor",
         )  # fmt: skip
         region = ChildSpec("region", Region, (self,), name=self.name)
@@ -169,6 +173,15 @@ class Entities:
     def attach(self, region: Region) -> None:
         """This is the region's incarnation from now on."""
         self._region = region
+
+    def spawned(self, name: str, ref: Ref) -> None:
+        """The supervisor has made this incarnation, asked for by the region or by itself."""
+        resident = self.residents.get(name) or self.residents.wanted(name, ref.actor_class)
+        if resident.name not in self.residents.coming:
+            self.residents.ended(resident)  # for this name was free
+        resident.ref = ref
+        if self._region is not None and not self._region.is_dead:
+            self._region.watch(resident, ref)
 
     def reach(self, name: str) -> Ref | None:
         """The entity, if it is here: a message is about to go to it."""
@@ -231,6 +244,21 @@ class _WantAgain:
     resident: Resident
 
 
+class EntitySupervisor(DynamicSupervisor):
+    """Starts the entities, and tells of each incarnation before its first turn."""
+
+    def __init__(
+        self, entities: Entities, factory: Callable[[str], ChildSpec], **options: Any
+    ) -> None:
+        super().__init__(factory, **options)
+        self._entities = entities
+
+    def _spawn(self, name: str, spec: ChildSpec) -> DynamicChild:
+        child = super()._spawn(name, spec)
+        self._entities.spawned(name, child.ref)
+        return child
+
+
 class Region(Actor):
     """Watches the entities of `Entities` and has those started that something waits for."""
 
@@ -271,10 +299,13 @@ class Region(Actor):
         ref = self._spawner.ensure(resident.name)
         if ref is not None and ref.exit_reason is not None:
             self.ref.deliver_control(_WantAgain(resident))  # its supervisor has not heard yet
-            return
-        if ref is not None and ref is not resident.ref:
+        elif ref is not None and ref is not resident.ref:
             resident.ref = ref
-            self.monitor(ref)
+            self.watch(resident, ref)
+
+    def watch(self, resident: Resident, ref: Ref) -> None:
+        """Hear when this incarnation is ready, and of its end, which may be before."""
+        self.monitor(ref)
         self.system.watch_name(resident.name, self.ref)
 
     def _make_room(self) -> None:
@@ -287,26 +318,21 @@ class Region(Actor):
             self._spawner_up(ref)
             return
         resident = self._residents.coming.get(name)
-        if resident is None:
+        if resident is None or ref is not resident.ref:
             return
-        if ref is not resident.ref:  # its supervisor has restarted it
-            resident.ref = ref
-            self.monitor(ref)
-        if takes_messages(ref) and not is_orphan(ref):
+        if takes_messages(ref):
             for message in self._residents.arrived(resident, ref, trio.current_time()):
                 ref._cell.accept(message)
             self._make_room()
 
     def _spawner_up(self, ref: Ref) -> None:
-        """The supervisor's present incarnation knows of nobody that is coming. One that nothing
-        waits for had only crashed, and is not needed."""
+        """This incarnation of the supervisor or of ours is new, and may know of nobody that is
+        coming."""
         self.monitor(ref)
         for resident in list(self._residents.coming.values()):
+            is_here = resident.ref is not None and resident.ref.is_alive()
             resident.ref = None
-            if resident.waiting:
-                self.want(resident)
-            else:
-                self._forget(resident)
+            self._want_or_forget(resident, is_wanted=is_here)
 
     # ------------------------------------------------------------------ leaving
 
@@ -319,11 +345,15 @@ class Region(Actor):
             return
         was_coming = resident.name in self._residents.coming
         self._residents.ended(resident)
-        is_crash = is_abnormal(ref.exit_reason or NOPROC)
         is_by_itself = _is_supervised(ref)
-        if is_by_itself and was_coming and not is_crash:
+        is_restarted = is_by_itself and _is_restarted(ref.exit_reason or NOPROC)
+        if is_by_itself and was_coming and not is_restarted:
             self._forget(resident)  # it said that it is not needed; asking again would be endless
-        elif resident.waiting or (is_by_itself and is_crash):
+        else:
+            self._want_or_forget(resident, is_wanted=is_restarted)
+
+    def _want_or_forget(self, resident: Resident, *, is_wanted: bool = False) -> None:
+        if is_wanted or resident.waiting:
             self.want(resident)
         else:
             self._forget(resident)
@@ -346,6 +376,9 @@ class Region(Actor):
             handled = resident.ref.statistics().handled
             if self._residents.is_stuck(resident, handled, now_s):
                 resident.ref.exit(KILL)
+        for resident in list(self._residents.coming.values()):
+            if resident.ref is None:  # somebody may have told its supervisor that it is not coming
+                self._want_or_forget(resident)
 
     def statistics(self) -> dict[str, int]:
         """For the tree: see `Entities.statistics`."""
@@ -353,15 +386,24 @@ class Region(Actor):
 
 
 def takes_messages(ref: Ref) -> bool:
-    """Whether a message would be handled, as far as can be known: the actor is ready, and its end
-    has not begun."""
+    """Whether a message would be handled, as far as can be known: the actor is ready, and nobody
+    has begun to end it, itself or its supervisor."""
     cell = ref._cell
-    return cell.state is RUNNING and cell.ending is None
+    is_up = cell.state is RUNNING and cell.ending is None
+    return is_up and (cell.supervisor is None or _goes_on(cell.supervisor))
+
+
+def _goes_on(supervisor: Ref) -> bool:
+    return supervisor.exit_reason is None and not getattr(supervisor._actor, "is_ending", False)
+
+
+def _is_restarted(reason: ExitReason) -> bool:
+    """Whether its supervisor starts an entity again that ended by itself."""
+    return is_restarted(
+        Restart.TRANSIENT, abnormal=is_abnormal(reason), directive=directive_of(reason)
+    )
 
 
 def _is_supervised(ref: Ref) -> bool:
     """Whether the supervisor this actor had goes on."""
-    above = ref._cell.supervisor
-    if above is None or above.exit_reason is not None:
-        return False
-    return not getattr(above._actor, "is_ending", False)
+    return ref._cell.supervisor is not None and _goes_on(ref._cell.supervisor)

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from actors.runtime import Actor, ExitReason
-from supervision import ChildSpec, Entities, Supervisor, SupervisorSpec
+from supervision import ChildSpec, Entities, OnError, Supervisor, SupervisorSpec
 from tests.supervision.actors import SOON, Stage
 
 
@@ -63,9 +63,11 @@ class Thoughtful(Room):
         return super().on_receive(message)
 
 
-def rooms(town: Town, actor: type[Room] = Room, **options: Any) -> Entities:
+def rooms(
+    town: Town, actor: type[Room] = Room, *, on_error: OnError | None = None, **options: Any
+) -> Entities:
     def room(id_: str) -> ChildSpec:
-        return ChildSpec(id_, actor, (town, id_), backoff=SOON)
+        return ChildSpec(id_, actor, (town, id_), backoff=SOON, on_error=on_error or {})
 
     return Entities("rooms", {"room": room}, **options)
 
