@@ -10,12 +10,12 @@ import pytest
 from persistence.memory import MemoryStores
 from persistence.postgres import open_postgres
 from persistence.sqlite import open_sqlite
-from tests.contracts.cql import CqlStores, cql_log
+from tests.contracts.cql import CqlStores, cql_log, on
 from tests.contracts.stores import Directories, Stores
 from tests.servers import cassandra
 
 BOTH = ("memory", "sqlite")
-LOGS = (*BOTH, *cassandra.NAMES)
+LOGS = (*BOTH, *(on(name) for name in cassandra.NAMES))
 DIRECTORIES = (*BOTH, "postgres-1", "postgres-3")
 
 

@@ -12,6 +12,7 @@ import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,21 @@ class CqlStores(MemoryStores):
 
 def cql_log(name: str, prefix: str | None = None, bucket_events: int = 8) -> MessageLog:
     """A log on the server of this name, with no thread that another test knows; with the same
-    prefix, the same threads. Skips the test if the server does not run. Inside trio."""
+    prefix, the same threads. Inside trio."""
     log = CqlLog(CqlSession(connected(name), Bridge()), Buckets(bucket_events))
     return Prefixed(log, prefix or fresh_prefix())
+
+
+@functools.cache
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skips a test, and says why, if the server of this name does not run."""
+    reason = f"{name} does not run: {servers.HINT}"
+    return pytest.mark.skipif(cassandra.url(name) is None, reason=reason)
+
+
+def on(name: str, *more: Any) -> Any:
+    """A parameter: the server of this name, and whatever goes with it."""
+    return pytest.param(name, *more, marks=needs(name))
 
 
 def fresh_prefix() -> str:
@@ -61,8 +74,7 @@ def fresh_prefix() -> str:
 
 def connected(name: str) -> Connected:
     url = cassandra.url(name)
-    if url is None:
-        pytest.skip(f"{name} does not run: {servers.HINT}")
+    assert url is not None, f"{name} does not run: {servers.HINT}"
     return _connected(url)
 
 

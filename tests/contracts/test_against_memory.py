@@ -42,7 +42,7 @@ from persistence.records import (
     UserId,
 )
 from persistence.sqlite import open_sqlite
-from tests.contracts.cql import CqlStores, cql_log, fresh_prefix
+from tests.contracts.cql import CqlStores, cql_log, fresh_prefix, needs
 from tests.contracts.stores import Directories, Stores, account, session
 from tests.servers.postgres import PostgresServer
 
@@ -306,6 +306,7 @@ async def test_message_log_answers_as_the_reference(run: list[Call]) -> None:
 
 
 @settings(max_examples=10, phases=[Phase.generate])  # nothing to shrink by in minutes
+@needs("cassandra-1")
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the driver does
 @given(runs(log_calls))
 async def test_message_log_past_one_machine_answers_as_the_reference(run: list[Call]) -> None:

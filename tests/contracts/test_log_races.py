@@ -21,7 +21,7 @@ from persistence.memory import MemoryStores
 from persistence.protocols import MessageLog
 from persistence.records import Committed, Cursor, Deposed, Event, Head, Repeated, Span
 from persistence.sqlite import open_sqlite
-from tests.contracts.cql import cql_log
+from tests.contracts.cql import cql_log, needs, on
 from tests.contracts.stores import ANN, DM, append, event
 from tests.servers import cassandra
 
@@ -72,6 +72,7 @@ async def test_only_the_last_claimant_writes(
 
 
 @settings(max_examples=10, phases=[Phase.generate])  # nothing to shrink by in minutes
+@needs("cassandra-1")
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the driver does
 @given(steps=steps)
 async def test_only_the_last_claimant_writes_past_one_machine(
@@ -118,7 +119,7 @@ def ts_of(story: list[Event]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("adapter", "posters", "posts"), [("memory", 4, 8), ("sqlite", 4, 8), ("cassandra-1", 2, 4)]
+    ("adapter", "posters", "posts"), [("memory", 4, 8), ("sqlite", 4, 8), on("cassandra-1", 2, 4)]
 )
 async def test_concurrent_writers_lose_and_duplicate_nothing(
     adapter: str, posters: int, posts: int
@@ -148,7 +149,7 @@ async def test_concurrent_writers_lose_and_duplicate_nothing(
     assert {found.cid: found.seq for found in story} == seqs
 
 
-@pytest.mark.parametrize("adapter", ["memory", "sqlite", "cassandra-1"])
+@pytest.mark.parametrize("adapter", ["memory", "sqlite", on("cassandra-1")])
 async def test_cancelled_append_happens_whole_or_not_at_all(adapter: str) -> None:
     """Its outcome is unknown; the next claim, which fences it, tells."""
     async with opened(adapter) as log:

@@ -19,7 +19,7 @@ from persistence.cql import open_log
 from persistence.cql_log import CqlLog
 from persistence.errors import StoreError
 from persistence.records import ClientId, Committed, Repeated, ThreadId
-from tests import servers
+from tests.contracts.cql import needs
 from tests.contracts.stores import ANN, append, event
 from tests.servers import cassandra
 
@@ -29,7 +29,7 @@ WRITERS = 8
 STANDSTILL_S = 5.0
 """The longest that anybody may go without an acknowledgement."""
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, needs(NAME)]
 
 
 @dataclass
@@ -93,8 +93,7 @@ class Owner:
 @asynccontextmanager
 async def writing() -> AsyncIterator[list[Owner]]:
     url = cassandra.url(NAME)
-    if url is None:
-        pytest.skip(f"{NAME} does not run: {servers.HINT}")
+    assert url is not None
     async with open_log(url.replace("/coppice?", "/faults?")) as log:
         owners = [Owner(log) for _ in range(WRITERS)]
         async with trio.open_nursery() as nursery:

@@ -10,18 +10,17 @@ from cassandra.cluster import Session
 from persistence.cql import open_log
 from persistence.errors import Corrupt
 from persistence.records import ThreadId
-from tests import servers
-from tests.contracts.cql import connected
+from tests.contracts.cql import connected, needs
 from tests.contracts.stores import append, event
 from tests.servers import cassandra
 
 NAME = "cassandra-1"
+pytestmark = needs(NAME)
 
 
 def url(keyspace: str) -> str:
     found = cassandra.url(NAME)
-    if found is None:
-        pytest.skip(f"{NAME} does not run: {servers.HINT}")
+    assert found is not None
     return found.replace("/coppice?", f"/{keyspace}?")
 
 
