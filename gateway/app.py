@@ -81,7 +81,7 @@ SESSIONS_LINGERING_MAX = 20_000
 users leaving every second for as long as a session waits."""
 
 INTENSITY, PERIOD_S = 20, 10.0
-"""Restarts a supervisor of the fixed part may spend before it gives up and its parent acts. One part
+"""Restarts a supervisor of the fixed part may spend before it gives up and its parent acts. A part
 that fails at each start backs off (`FAST`) and stays about here; a storm of several goes beyond."""
 
 ACCEPTED = tuple(

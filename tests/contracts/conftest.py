@@ -10,7 +10,12 @@ import pytest
 from persistence.memory import MemoryStores
 from persistence.postgres import open_postgres
 from persistence.sqlite import open_sqlite
-from tests.contracts.cql import CqlStores, cql_log, on
+from tests.contracts.cql import (
+    CqlStores,
+    cql_log,
+    driver_ends_with_the_module,  # noqa: F401  (a fixture)
+    on,
+)
 from tests.contracts.stores import Directories, Stores
 from tests.servers import cassandra
 

@@ -6,15 +6,15 @@ that nobody else has.
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import functools
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from cassandra.cluster import Cluster
 
 from persistence.cql_bridge import Bridge
 from persistence.cql_buckets import Buckets
@@ -36,6 +36,8 @@ from persistence.records import (
 )
 from tests import servers
 from tests.servers import cassandra
+
+_clusters: list[Cluster] = []
 
 REQUEST_S = 15.0
 """A busy machine is slow; an outcome that is unknown for it would be no story of these tests."""
@@ -68,6 +70,16 @@ def on(name: str, *more: Any) -> Any:
     return pytest.param(name, *more, marks=needs(name))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def driver_ends_with_the_module() -> Iterator[None]:
+    """The driver's threads draw from the global `random` and wait with `time.sleep`: tests of other
+    modules watch the one and replace the other."""
+    yield
+    _connected.cache_clear()
+    while _clusters:
+        _clusters.pop().shutdown()
+
+
 def fresh_prefix() -> str:
     return f"{uuid.uuid4().hex}:"
 
@@ -82,7 +94,7 @@ def connected(name: str) -> Connected:
 def _connected(url: str) -> Connected:
     settings, suspects = replace(parse(url), keyspace="contracts"), Suspects()
     cluster = connect(settings, suspects, REQUEST_S)
-    atexit.register(cluster.shutdown)
+    _clusters.append(cluster)
     with (servers.directory() / "contracts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process of this run makes the keyspace, too
         return open_session(cluster, settings, suspects)

@@ -46,6 +46,9 @@ from tests.contracts.cql import CqlStores, cql_log, fresh_prefix, needs
 from tests.contracts.stores import Directories, Stores, account, session
 from tests.servers.postgres import PostgresServer
 
+# The driver of a CQL server draws from the global generator in its own threads meanwhile.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 
 @dataclass(frozen=True)
 class Call:

@@ -25,6 +25,8 @@ from tests.contracts.cql import cql_log, needs, on
 from tests.contracts.stores import ANN, DM, append, event
 from tests.servers import cassandra
 
+# The driver of a CQL server draws from the global generator in its own threads meanwhile.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 WRITERS = 3
 
 

@@ -10,7 +10,11 @@ from cassandra.cluster import Session
 from persistence.cql import open_log
 from persistence.errors import Corrupt
 from persistence.records import ThreadId
-from tests.contracts.cql import connected, needs
+from tests.contracts.cql import (
+    connected,
+    driver_ends_with_the_module,  # noqa: F401  (a fixture)
+    needs,
+)
 from tests.contracts.stores import append, event
 from tests.servers import cassandra
 
