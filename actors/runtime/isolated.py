@@ -6,9 +6,9 @@ hangs, cannot be stopped by anything in its own process, and holds up everybody 
 **Rule.** `Isolated(Inner, *args)` is an actor that stands for one of class `Inner` in a fresh
 interpreter. It is started, linked, supervised and stopped like any other, and sent to and asked
 through its ref; its end by `KILL` is SIGKILL for the process. Its `on_start` is Inner's; a crash of
-Inner is its own end with the same reason; a process that dies without a word gives
-`Custom(ProcessEnded)`. Asked to stop, it has the process run `on_stop` (SIGTERM). The process does
-not outlive this one.
+Inner is its own end with the same reason, and its `on_error` is carried out there; a process that
+dies without a word gives `Custom(ProcessEnded)`. Asked to stop, it has the process run `on_stop`
+(SIGTERM). The process does not outlive this one.
 
 Messages and answers are copied, in order, and must be picklable. Its mailbox has Inner's bound and
 policy; at most `WINDOW` messages are ahead of it, in the process. What Inner logs is logged here.
@@ -36,7 +36,7 @@ import trio
 from outcome import Outcome
 
 from actors.runtime.actor import Actor
-from actors.runtime.errors import ActorDied, Ignore, StartFailed
+from actors.runtime.errors import ActorDied, Ignore
 from actors.runtime.exits import NOPROC, Custom, ExitReason, Normal, crash, is_abnormal
 from actors.runtime.futures import Reply, ReplySlot
 from actors.runtime.isolated_frames import (
@@ -58,13 +58,14 @@ from actors.runtime.isolated_frames import (
 )
 from actors.runtime.ref import CALL_DEADLINE_S, Ref
 from actors.runtime.signals import Exit
-from actors.runtime.tracing import Crashed
+from actors.runtime.tracing import Crashed, Resumed
 from actors.runtime.watch import hold_traffic, release_traffic
 
 logger = logging.getLogger("actors")
 
 EXIT_S = 2.0
-"""For the process to end after it said that its actor has: threads of foreign code may hang."""
+"""For the process to end after it said that its actor has (threads of foreign code may hang), and
+for its last words after it has ended."""
 
 REAP_S = 5.0
 """For a killed process to be gone: only one in the middle of a broken disk's work takes longer."""
@@ -113,7 +114,7 @@ class Isolated(Actor):
     def __init__(self, actor: type[Actor], /, *args: Any, **kwargs: Any) -> None:
         """Raises what pickling the class or an argument raises."""
         super().__init__()
-        self._inner = dump((actor, args, kwargs))
+        self._inner = dump((actor, args, kwargs, self._actor_cell.on_error))
         self._actor_cell.mailbox.limit = actor.mailbox_max
         vars(self)["overflow"] = actor.overflow
         self._process: trio.Process | None = None
@@ -148,7 +149,7 @@ class Isolated(Actor):
         if self._is_ignored:
             raise Ignore
         if self._reason is not None:
-            raise StartFailed(self._reason)
+            self._actor_cell.end(self._reason)
 
     def on_receive(self, message: Any) -> None:
         if isinstance(message, Exit):
@@ -230,6 +231,7 @@ class Isolated(Actor):
                 self._has_outgoing.set()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write, stream)
+                    nursery.start_soon(_leave_soon_after, process, nursery.cancel_scope)
                     await self._read(stream)
                     nursery.cancel_scope.cancel()
                 with trio.move_on_after(EXIT_S):
@@ -273,8 +275,8 @@ class Isolated(Actor):
                 release_traffic(self._actor_cell)
             case Logged(body):
                 self.system.contain(_log, body)
-            case CrashTold(body):
-                self.system.contain(lambda: self.system.emit(Crashed, self.ref, load(body)))
+            case CrashTold(body, is_resumed):
+                self.system.contain(self._tell_crash, body, is_resumed)
             case Ready():
                 self._has_begun.set()
             case Ended(body, is_ignored):
@@ -282,9 +284,13 @@ class Isolated(Actor):
             case _:
                 raise TypeError(f"the process sent a {type(frame).__name__}")
 
+    def _tell_crash(self, body: bytes, is_resumed: bool) -> None:
+        self.system.resumed += is_resumed
+        self.system.emit(Resumed if is_resumed else Crashed, self.ref, load(body))
+
     def _ended(self, _outcome: Outcome[None]) -> None:
         assert self._reason is not None, "a process that is over has a reason"
-        self.stop(self._reason)
+        self._actor_cell.end(self._reason)  # it is this actor's own, with what `on_error` says
 
 
 def _answer(slot: ReplySlot, body: bytes, *, is_error: bool) -> None:
@@ -301,6 +307,12 @@ def _log(body: bytes) -> None:
     log = logging.getLogger(record.name)
     if log.isEnabledFor(record.levelno):
         log.handle(record)
+
+
+async def _leave_soon_after(process: trio.Process, scope: trio.CancelScope) -> None:
+    """What it wrote is read to the end, which a process that it forked may keep from coming."""
+    await process.wait()
+    scope.deadline = trio.current_time() + EXIT_S
 
 
 async def _reap(process: trio.Process) -> None:

@@ -47,7 +47,7 @@ from actors.runtime.mailbox import Ask
 from actors.runtime.ref import Ref
 from actors.runtime.reports import StatusView
 from actors.runtime.system import IGNORED, open_system
-from actors.runtime.tracing import Crashed, Event
+from actors.runtime.tracing import Crashed, Event, Resumed
 
 logger = logging.getLogger("actors")
 
@@ -63,6 +63,7 @@ class Link:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self._socket.set_inheritable(False)
         self._unpacker = Unpacker()
         self._lock = threading.Lock()
 
@@ -141,11 +142,12 @@ def main(fd: int) -> None:
         vars(process.current_process())["_inheriting"] = True
         spawn.prepare(begin.preparation)
         del vars(process.current_process())["_inheriting"]
-        actor, args, kwargs = load(begin.actor)
+        actor, args, kwargs, on_error = load(begin.actor)
     except Exception as error:  # noqa: BLE001  (foreign code; the parent is told)
         link.send(ended(crash(error)))
         return
-    link.send(trio.run(_live, link, begin, actor, args, kwargs))
+    options = {"name": begin.name, "on_error": on_error, **kwargs}
+    link.send(trio.run(_live, link, begin, actor, args, options))
 
 
 def end_with_parent() -> None:
@@ -163,14 +165,14 @@ def end_with_parent() -> None:
 
 
 async def _live(
-    link: Link, begin: Begin, actor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    link: Link, begin: Begin, actor: Any, args: tuple[Any, ...], options: dict[str, Any]
 ) -> object:
     """The life of the actor; the frame that tells its end. Actors that it started end before."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_system(node=begin.node) as system:
             system.events.subscribe(lambda event: _tell_crash(link, event))
             try:
-                ref = system.spawn(actor, *args, name=begin.name, **kwargs)
+                ref = system.spawn(actor, *args, **options)
             except Exception as error:  # noqa: BLE001  (a constructor may raise anything)
                 return ended(crash(error))
             ref._cell.mailbox.limit = max(ref._cell.mailbox.limit, 2 * WINDOW)  # the parent refuses
@@ -228,10 +230,10 @@ async def _look(link: Link, ref: Ref, frame: Look) -> None:
 
 
 def _tell_crash(link: Link, event: Event) -> None:
-    if isinstance(event, Crashed):
+    if isinstance(event, Crashed | Resumed):
         report = event.report
         try:
             body = dump(report)
         except Exception:  # noqa: BLE001  (what `format_status` shows may be anything)
             body = dump(replace(report, view=StatusView()))
-        link.send(CrashTold(body))
+        link.send(CrashTold(body, is_resumed=isinstance(event, Resumed)))

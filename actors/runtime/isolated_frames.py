@@ -37,7 +37,7 @@ _LENGTH_BYTES = 4
 @dataclass(frozen=True, slots=True)
 class Begin:
     """The first frame: what to be. `preparation` is multiprocessing's, `actor` a pickled class with
-    its arguments."""
+    its arguments and its `on_error`."""
 
     preparation: dict[str, Any]
     log_level: int
@@ -90,9 +90,10 @@ class Logged:
 
 @dataclass(frozen=True, slots=True)
 class CrashTold:
-    """The report of the actor's crash."""
+    """The report of the actor's crash, or of a failure after which it goes on."""
 
     body: bytes
+    is_resumed: bool
 
 
 @dataclass(frozen=True, slots=True)

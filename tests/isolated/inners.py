@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from typing import Any, ClassVar
 
 import trio
@@ -30,6 +31,13 @@ class Worker(Actor):
                     pass
             case "break":
                 raise ValueError("broken")
+            case "look up":
+                raise KeyError("nothing there")
+            case "fork":
+                pid = os.fork()
+                if pid == 0:
+                    signal.pause()
+                return pid
             case "lambda":
                 return lambda: None
             case "pid":

@@ -38,10 +38,22 @@ from actors.runtime import (
     inspection,
     open_system,
 )
+from actors.runtime.exits import directive_of
 from actors.runtime.isolated_frames import WINDOW
-from actors.runtime.tracing import Crashed, DeadLetter
-from supervision import ChildSpec, Supervisor, SupervisorSpec, UncleanShutdown, snapshot, to_json
-from tests.actors.runtime.support import listen
+from actors.runtime.tracing import Crashed, DeadLetter, Resumed
+from actors.testkit import record_events
+from supervision import (
+    ChildSpec,
+    ChildState,
+    Directive,
+    OnError,
+    Supervisor,
+    SupervisorSpec,
+    UncleanShutdown,
+    admin,
+    snapshot,
+    to_json,
+)
 from tests.isolated import inners
 from tests.isolated.inners import Small, Stubborn, Unwilling, Worker
 
@@ -123,7 +135,7 @@ async def test_messages_keep_their_order_and_a_crash_its_words(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_system() as system:
-        crashes, letters = listen(system, Crashed), listen(system, DeadLetter)
+        events = record_events(system)
         ref = system.spawn(Isolated, Worker, name="worker")
         expected: list[Any] = ["hello"]
         with trio.fail_after(DEADLINE_S):  # a look waits for the start
@@ -145,14 +157,14 @@ async def test_messages_keep_their_order_and_a_crash_its_words(
         ref.cast(lambda: None)
         with pytest.raises(Exception, match="pickle"):
             await ref.call("lambda")
-        assert [letter.message for letter in letters] == ["function"]
+        assert [letter.message for letter in events.of(DeadLetter)] == ["function"]
         with pytest.raises(ActorDied) as died:
             await ref.call("break")
         reason = died.value.reason
         assert reason == ref.exit_reason == Crash("ValueError", "broken")
         assert isinstance(reason, Crash)
         assert f'File "{inners.__file__}"' in reason.traceback
-        (event,) = crashes
+        (event,) = events.of(Crashed)
         assert (event.name, event.report.actor) == ("worker", "Worker worker#1")
     reports = [r for r in caplog.records if "crashed" in r.getMessage()]
     assert len(reports) == 1, "in the process; it is not told again here"
@@ -208,7 +220,7 @@ async def test_what_waits_is_bounded_and_neither_a_look_nor_a_stop_waits_behind_
 async def test_a_process_that_dies_or_does_not_stop_is_told_apart() -> None:
     stubborn = ChildSpec("it", Isolated, (Stubborn,), name="it", shutdown_s=0.2)
     async with open_system() as system:
-        unclean = listen(system, UncleanShutdown)
+        events = record_events(system)
         root = await system.start(Supervisor, SupervisorSpec(children=(stubborn,)), name="root")
         first = system.whereis("it")
         assert root is not None
@@ -222,8 +234,45 @@ async def test_a_process_that_dies_or_does_not_stop_is_told_apart() -> None:
         pid = pid_of(second)
         await system.stop(root, DEADLINE_S)
         assert second.exit_reason == KILLED
-        assert [event.reason for event in unclean] == [KILLED]
+        assert [event.reason for event in events.of(UncleanShutdown)] == [KILLED]
     assert not is_there(pid)
+
+
+async def test_a_process_that_it_forked_does_not_hide_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.runtime.isolated.EXIT_S", 0.1)
+    async with open_system() as system:
+        ref = await isolated(system, Worker)
+        forked, pid = await ref.call("fork"), pid_of(ref)
+        os.kill(pid, signal.SIGUSR1)
+        try:
+            with trio.fail_after(DEADLINE_S):
+                assert await ref.wait_exit() == Custom(ProcessEnded(pid, -signal.SIGUSR1))
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+async def test_what_the_spec_says_of_errors_is_for_the_inner_actor() -> None:
+    on_error: OnError = {ValueError: Directive.RESUME, LookupError: Directive.STOP}
+    worker = ChildSpec("it", Isolated, (Worker,), name="it", on_error=on_error)
+    async with open_system() as system:
+        events = record_events(system)
+        root = await system.start(Supervisor, SupervisorSpec(children=(worker,)), name="root")
+        assert root is not None
+        ref = system.whereis("it")
+        assert ref is not None
+        ref.cast("break")
+        assert await ref.call("still here") == ["hello", "still here"]
+        assert [event.name for event in events.of(Resumed)] == ["it"]
+        assert system.statistics().resumed == 1
+        ref.cast("look up")
+        await ref.wait_exit()
+        info = await admin.which_child(root, "it")
+        assert isinstance(info, admin.ChildInfo)
+        assert info.state is ChildState.STOPPED
+        late = system.spawn(Isolated, Unwilling, "no", on_error={RuntimeError: Directive.STOP})
+        assert directive_of(await late.wait_exit()) is Directive.STOP
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the kernel of Linux does it")
