@@ -19,7 +19,7 @@ from actors.runtime import (
     describe,
 )
 from actors.runtime.tracing import Event, Exited
-from actors.testkit import IGNORES, Life, Script, Scripted, advance, record_events
+from actors.testkit import IGNORES, Life, Script, Scripted, record_events, settle
 from supervision import (
     Backoff,
     ChildSpec,
@@ -169,9 +169,6 @@ class Stage:
         if isinstance(event, Exited) and event.name is not None:
             self.world.log.append(f"-{event.name} {describe(event.reason).split(':')[0]}")
 
-    def seen(self, kind: type[Event]) -> list[Any]:
-        return self.events.of(kind)
-
     def ref(self, name: str) -> Ref:
         found = self.system.whereis(name)
         assert found is not None, f"{name} is not there"
@@ -211,11 +208,6 @@ def ids(sup: Ref) -> list[str]:
     actor = sup._actor
     assert isinstance(actor, Supervisor | DynamicSupervisor)
     return [info.id for info in actor.infos()]
-
-
-async def settle(seconds: float = 0.0) -> None:
-    """`advance`, for stories that were written before it."""
-    await advance(seconds)
 
 
 TEMPORARY, TRANSIENT = Restart.TEMPORARY, Restart.TRANSIENT

@@ -121,7 +121,7 @@ async def test_resumed_is_not_restarted(stage: Stage) -> None:
     for _ in range(10):
         await stage.crash("a")
     assert stage.ref("a") is ref
-    assert len(stage.seen(Resumed)) == 10
+    assert len(stage.events.of(Resumed)) == 10
     assert stage.world.take() == ["+a"]
 
 
@@ -140,7 +140,7 @@ async def test_restart_is_what_the_restart_type_says(stage: Stage, restart: Rest
     await stage.supervise(stage.spec("a", restart=restart, on_error=RESTART))
     await stage.crash("a")
     await advance(1.0)
-    assert [event.restarts for event in stage.seen(Restarted)] == [1]
+    assert [event.restarts for event in stage.events.of(Restarted)] == [1]
 
 
 @pytest.mark.parametrize("strategy", Strategy)
@@ -155,7 +155,7 @@ async def test_stopped_stays_down_and_leaves_the_others_alone(
     await advance(10.0)
     assert stage.world.take() == ["+a", "+b", "+c", "-b ValueError"]
     assert ref.exit_reason == TOLD_TO_CRASH, "links and monitors hear the truth"
-    assert stage.seen(RestartScheduled) == []
+    assert stage.events.of(RestartScheduled) == []
     assert ids(sup) == (["a", "c"] if restart is TEMPORARY else ["a", "b", "c"])
     if restart is not TEMPORARY:
         info = await admin.which_child(sup, "b")
@@ -187,18 +187,18 @@ async def test_escalating_ends_the_supervisor_for_its_own_to_act(
     await advance(1.0)
     log = stage.world.take()
     assert log == ["-b ValueError", "-a shutdown", "-group shutdown", "+a", "+b"]
-    assert [(event.name, event.child) for event in stage.seen(Escalated)] == [("group", "b")]
-    report = report_of(stage.seen(Escalated)[0])
+    assert [(event.name, event.child) for event in stage.events.of(Escalated)] == [("group", "b")]
+    report = report_of(stage.events.of(Escalated)[0])
     assert report is not None
     assert report.reason == "escalated: ValueError: told to crash"
-    assert [event.child for event in stage.seen(Restarted)] == ["group"]
+    assert [event.child for event in stage.events.of(Restarted)] == ["group"]
 
 
 async def test_a_window_that_is_full_is_reported_in_its_own_words(stage: Stage) -> None:
     sup = await stage.supervise(stage.spec("a", on_error=RESTART), intensity=0)
     await stage.crash("a")
     assert await sup.wait_exit() == SHUTDOWN
-    report = report_of(stage.seen(Escalated)[0])
+    report = report_of(stage.events.of(Escalated)[0])
     assert report is not None
     assert report.reason.startswith("reached_max_restart_intensity: ")
 
@@ -301,7 +301,7 @@ async def test_a_dynamic_child_is_resumed(stage: Stage) -> None:
     await settle()
     await stage.crash("a")
     assert ensure(sup, "a") is ref
-    assert len(stage.seen(Resumed)) == 1
+    assert len(stage.events.of(Resumed)) == 1
 
 
 @pytest.mark.parametrize("restart", Restart)
@@ -325,4 +325,4 @@ async def test_a_dynamic_child_that_escalates_ends_all_others(stage: Stage) -> N
     await stage.crash("a")
     assert await sup.wait_exit() == SHUTDOWN
     assert stage.world.take() == ["+a", "+b", "-a ValueError", "-b shutdown", "-pool shutdown"]
-    assert [(event.name, event.child) for event in stage.seen(Escalated)] == [("pool", "a")]
+    assert [(event.name, event.child) for event in stage.events.of(Escalated)] == [("pool", "a")]

@@ -67,7 +67,7 @@ async def test_a_crashed_child_comes_back_by_itself_and_soon(stage: Stage) -> No
     assert spawner.ensure("x") is None, "not now"
     await advance(0.011)
     assert stage.ref("x").incarnation == 2
-    assert [event.child for event in stage.seen(Restarted)] == ["x"]
+    assert [event.child for event in stage.events.of(Restarted)] == ["x"]
 
 
 @pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN], ids=str)
@@ -93,7 +93,7 @@ async def test_a_poisoned_child_is_retired_alone(stage: Stage) -> None:
         await settle()
         await stage.crash("x")
         await advance(0.02)
-    assert [(e.child, e.retire_s) for e in stage.seen(ChildRetired)] == [("x", 30.0)]
+    assert [(e.child, e.retire_s) for e in stage.events.of(ChildRetired)] == [("x", 30.0)]
     assert spawner.ensure("other") is other
     assert sup.is_alive()
     assert (await admin.count_children(sup)).retired == 1
@@ -111,8 +111,8 @@ async def test_windows_of_children_do_not_mix(stage: Stage) -> None:
         await settle()
         await stage.crash(name)
     await advance(0.02)
-    assert stage.seen(ChildRetired) == []
-    assert len(stage.seen(Restarted)) == 3
+    assert stage.events.of(ChildRetired) == []
+    assert len(stage.events.of(Restarted)) == 3
 
 
 async def test_crashes_far_apart_do_not_retire(stage: Stage) -> None:
@@ -131,7 +131,7 @@ async def test_a_long_window_is_not_forgotten_early(stage: Stage) -> None:
     for _ in range(4):
         await advance(7.0)
         await stage.crash("x")
-    assert len(stage.seen(ChildRetired)) == 1
+    assert len(stage.events.of(ChildRetired)) == 1
 
 
 async def test_who_asked_for_a_retired_child_gets_it_when_it_may_start(stage: Stage) -> None:
@@ -155,7 +155,7 @@ async def test_who_asked_before_the_retirement_gets_it_too(stage: Stage) -> None
     await stage.crash("x")
     assert spawner.ensure("x") is None, "it waits for its restart, which will fail"
     await advance(1.0)
-    assert len(stage.seen(ChildRetired)) == 1
+    assert len(stage.events.of(ChildRetired)) == 1
     await advance(9.1)
     assert stage.ref("x").is_alive()
 
@@ -179,7 +179,7 @@ async def test_a_child_that_cannot_be_made_harms_nobody(stage: Stage, logs: Logs
     assert spawner.ensure("x") is None
     await advance(1.0)
     assert sup.is_alive()
-    assert len(stage.seen(ChildRetired)) == 1
+    assert len(stage.events.of(ChildRetired)) == 1
     assert await admin.count_children(sup) == Counts(0, 0, 0, 0, 0, 1)
     logs.expect("could not make x", times=4)
 
@@ -190,7 +190,7 @@ async def test_a_start_that_fails_is_tried_again(stage: Stage) -> None:
     spawner.ensure("x")
     await advance(0.03)
     assert stage.ref("x").incarnation == 3
-    assert len(stage.seen(RestartScheduled)) == 2
+    assert len(stage.events.of(RestartScheduled)) == 2
 
 
 async def test_a_start_that_hangs_is_ended(stage: Stage) -> None:

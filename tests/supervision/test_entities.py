@@ -22,7 +22,7 @@ from actors.runtime import (
     Overflow,
     open_system,
 )
-from actors.testkit import run_virtual
+from actors.testkit import advance, run_virtual, settle
 from supervision import (
     ChildSpec,
     Directive,
@@ -37,7 +37,7 @@ from supervision import (
     admin,
 )
 from supervision.residents import Resident
-from tests.supervision.actors import Stage, settle
+from tests.supervision.actors import Stage
 from tests.supervision.rooms import Room, Thoughtful, Town, open_town, rooms
 
 
@@ -57,16 +57,16 @@ async def test_only_messages_through_the_region_keep_an_entity(stage: Stage) -> 
         await entities.entity("room", name).call("hello")
     past = stage.ref("room:talked to past the region")
     for _ in range(4):
-        await settle(40.0)
+        await advance(40.0)
         entities.entity("room", "used").cast("again")
         past.cast("again")
     assert not past.is_alive()
     assert past.exit_reason == NORMAL
     assert stage.ref("room:used").incarnation == 1
-    assert [(event.name, event.why) for event in stage.seen(Passivated)] == [
+    assert [(event.name, event.why) for event in stage.events.of(Passivated)] == [
         (past.name, Passivation.IDLE)
     ]
-    await settle(130.0)
+    await advance(130.0)
     assert entities.statistics() == {
         "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
     }  # fmt: skip
@@ -88,12 +88,12 @@ async def test_what_is_sent_while_an_entity_ends_waits_for_the_next(stage: Stage
             answers.append(await wood.call("d", timeout_s=30.0))
 
         nursery.start_soon(ask)
-        await settle(3.0)
+        await advance(3.0)
         assert town.topics("wood") == ["a", "b"], "what it had, it did"
         assert entities.statistics()["waiting"] == 2
     assert town.topics("wood") == ["a", "b", "c", "d"]
     assert answers == [2]
-    assert [event.why for event in stage.seen(Passivated)] == [Passivation.ASKED]
+    assert [event.why for event in stage.events.of(Passivated)] == [Passivation.ASKED]
 
 
 async def test_an_entity_asks_for_its_own_passivation(stage: Stage) -> None:
@@ -121,7 +121,9 @@ async def test_beyond_the_limit_the_least_recently_used_makes_room(stage: Stage)
         await entities.entity("room", name).call(f"to {name}")
     assert sorted(stage.system.names)[:2] == ["room:a", "room:c"]
     assert stage.system.whereis("room:b") is None
-    assert [(e.name, e.why) for e in stage.seen(Passivated)] == [("room:b", Passivation.MAKES_ROOM)]
+    assert [(e.name, e.why) for e in stage.events.of(Passivated)] == [
+        ("room:b", Passivation.MAKES_ROOM)
+    ]
 
 
 async def test_a_crowd_beyond_the_limit_is_served_in_turn(stage: Stage) -> None:
@@ -176,7 +178,7 @@ async def test_what_waits_outlives_retirement(stage: Stage) -> None:
     with pytest.raises(CallTimeout):
         await wood.call("b", timeout_s=1.0)
     assert entities.statistics()["waiting"] == 1
-    await settle(30.0)
+    await advance(30.0)
     assert town.topics("wood") == ["a", "b"]
 
 
@@ -188,17 +190,17 @@ async def test_a_crash_takes_its_mailbox_and_nothing_else(stage: Stage) -> None:
     with pytest.raises(ActorDied):
         await wood.call("lost")
     assert wood.cast("b")
-    await settle(1.0)
+    await advance(1.0)
     assert town.topics("wood") == ["a", "b"]
 
 
 async def test_an_entity_that_crashed_is_known_again_without_a_message(stage: Stage) -> None:
     entities, _ = await open_town(stage, idle_s=50.0)
     entities.entity("room", "wood").cast("crash")
-    await settle(1.0)
+    await advance(1.0)
     assert stage.ref("room:wood").incarnation == 2
     assert entities.statistics()["here"] == 1
-    await settle(70.0)
+    await advance(70.0)
     assert stage.system.whereis("room:wood") is None, "so it may be passivated"
 
 
@@ -215,12 +217,12 @@ async def test_what_waits_outlives_the_region_and_its_supervisor(stage: Stage, p
     stage.ref(part).exit(KILL)
     for entity in (here, leaving, coming):
         assert entity.cast(2)
-    await settle(10.0)
+    await advance(10.0)
     assert town.topics("h") == [0, 2]
     assert town.topics("l") == [0, 2]
     assert town.topics("c") == [1, 2]
     here.passivate()
-    await settle(10.0)
+    await advance(10.0)
     assert entities.statistics()["leaving"] == 0, "the new region hears of ends"
 
 
@@ -238,7 +240,7 @@ async def test_nothing_goes_to_an_orphan_that_still_has_the_name(stage: Stage, b
         orphan.cast("from elsewhere")
         await settle()
     stage.ref("rooms.spawner").exit(KILL)
-    await settle(0.1)
+    await advance(0.1)
     assert orphan.is_alive()
     assert await entities.entity("room", "wood").call("a", timeout_s=10.0) == 2
     assert town.topics("wood") == ["from elsewhere", "a"][not busy :]
@@ -264,7 +266,7 @@ async def test_an_entity_that_stops_by_its_failure_comes_back_only_for_a_message
     wood = entities.entity("room", "wood")
     await wood.call(1)
     wood.cast("crash")
-    await settle(10.0)
+    await advance(10.0)
     assert town.lives == {"wood": 1}
     assert entities.statistics()["coming"] == 0
     assert await wood.call(2) == 2
@@ -313,10 +315,10 @@ async def test_one_that_comes_back_while_there_is_no_region_is_passivated(stage:
     wood.cast("crash")
     await settle()
     stage.ref("rooms").exit(KILL)
-    await settle(10.0)
+    await advance(10.0)
     assert stage.ref("room:wood").incarnation == 2
     assert entities.statistics()["here"] == 1
-    await settle(200.0)
+    await advance(200.0)
     assert stage.system.whereis("room:wood") is None
 
 
@@ -327,7 +329,7 @@ async def test_nothing_goes_to_one_whose_supervisor_has_ended(stage: Stage) -> N
     entities, town = await open_town(stage, Stubborn)
     wood = entities.entity("room", "wood")
     wood.cast("a")
-    await settle(0.5)
+    await advance(0.5)
     stage.ref("rooms.spawner").exit(KILL)
     await settle()
     assert stage.ref("room:wood").is_alive(), "it has been told to end, and is not at it yet"
@@ -375,7 +377,7 @@ async def test_an_entity_that_does_not_end_is_killed_and_comes_back(stage: Stage
     first = stage.ref("room:wood")
     wood.passivate()
     wood.cast("b")
-    await settle(11.0)
+    await advance(11.0)
     assert first.exit_reason is not None
     assert town.topics("wood") == ["a", "b"]
 
@@ -387,7 +389,7 @@ async def test_an_entity_that_takes_long_but_gets_on_is_not_killed(stage: Stage)
     for number in range(1, 20):
         wood.cast(number)
     wood.passivate()
-    await settle(40.0)
+    await advance(40.0)
     assert town.topics("wood") == list(range(20))
     assert town.lives["wood"] == 1
 
@@ -399,11 +401,11 @@ async def test_more_idle_entities_than_a_slice_go_in_one_look(
     entities, _ = await open_town(stage, idle_s=100.0)
     for number in range(7):
         entities.entity("room", f"{number}").cast("hello")
-    await settle(99.0)
+    await advance(99.0)
     assert entities.statistics()["here"] == 7
-    await settle(7.0)
+    await advance(7.0)
     assert entities.statistics()["here"] == 0
-    assert {event.at_s for event in stage.seen(Passivated)} == {105.0}
+    assert {event.at_s for event in stage.events.of(Passivated)} == {105.0}
 
 
 async def test_too_many_entities_that_do_not_come_are_refused(
@@ -417,7 +419,7 @@ async def test_too_many_entities_that_do_not_come_are_refused(
     ]  # fmt: skip
     with pytest.raises(MailboxFull, match="2 entities are waited for already"):
         await entities.entity("room", "c").call("hello")
-    await settle(2.0)
+    await advance(2.0)
     assert entities.entity("room", "c").cast("hello")
 
 
@@ -437,7 +439,7 @@ async def test_what_waits_has_the_bound_of_a_mailbox(stage: Stage) -> None:
     assert taken == [True] * Room.mailbox_max + [False] * 2
     with pytest.raises(MailboxFull, match="20 messages wait for room:wood"):
         await wood.call("too much")
-    await settle(2.0)
+    await advance(2.0)
     assert town.topics("wood") == list(range(Room.mailbox_max))
     assert entities.statistics()["refused"] == 3
 
@@ -524,7 +526,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                 case "passivate":
                     entities.entity("room", about).passivate()
                 case "wait":
-                    await settle(about)
+                    await advance(about)
                 case "turn":
                     await trio.lowlevel.checkpoint()
                 case "fail to start":
@@ -533,7 +535,7 @@ async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, d
                     ref = system.whereis(about if what == "kill part" else f"room:{about}")
                     if ref is not None:
                         ref.exit(KILL)
-        await settle(40.0)
+        await advance(40.0)
         assert entities.statistics() == {
             "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
         }  # fmt: skip

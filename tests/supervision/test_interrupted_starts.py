@@ -11,7 +11,7 @@ import trio
 
 from actors.runtime import KILL, SHUTDOWN
 from actors.runtime.tracing import Restarted
-from actors.testkit import Logs
+from actors.testkit import Logs, advance, settle
 from supervision import (
     ChildInfo,
     ChildSpec,
@@ -30,7 +30,7 @@ from supervision import (
     TerminateChild,
     admin,
 )
-from tests.supervision.actors import TEMPORARY, Polite, Slow, Stage, settle
+from tests.supervision.actors import TEMPORARY, Polite, Slow, Stage
 from tests.supervision.test_dynamic import start
 
 
@@ -49,9 +49,9 @@ async def test_a_restart_that_was_terminated_is_none(stage: Stage) -> None:
     sup = await stage.supervise("a")
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     assert await admin.terminate_child(sup, "a") == Done()
-    assert stage.seen(Restarted) == []
+    assert stage.events.of(Restarted) == []
     info = await admin.which_child(sup, "a")
     assert isinstance(info, ChildInfo)
     assert (str(info.state), info.restarts) == ("stopped", 0)
@@ -83,13 +83,13 @@ async def test_a_supervisor_that_ends_is_not_hurried(stage: Stage) -> None:
     sup = await stage.supervise("a", stage.spec("last", Slow))
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     sup.exit(SHUTDOWN)
     await settle()
     assert await admin.terminate_child(sup, "a") is Refusal.ENDING
     await settle()
     assert stage.ref("a").is_alive()
-    await settle(3.0)
+    await advance(3.0)
     assert stage.world.take()[-4:] == ["bye last", "-last shutdown", "-a shutdown", "-sup shutdown"]
 
 
@@ -116,7 +116,7 @@ async def test_whoever_waits_for_his_first_start_is_no_sibling(
     sup = await stage.supervise("a", "b", strategy=Strategy.ONE_FOR_ALL)
     held = stage.world.hold_next("b")
     await stage.crash("b")
-    await settle(0.02)
+    await advance(0.02)
     await stage.crash("a")
     answers: list[Any] = []
 
@@ -128,7 +128,7 @@ async def test_whoever_waits_for_his_first_start_is_no_sibling(
         await settle()
         held.set()
     assert answers == [ChildStarted(stage.ref("new"))]
-    assert [event.child for event in stage.seen(Restarted)] == ["a", "b"]
+    assert [event.child for event in stage.events.of(Restarted)] == ["a", "b"]
 
 
 async def test_who_waits_when_a_supervisor_ends_hears_in_the_order_he_asked(stage: Stage) -> None:
@@ -136,7 +136,7 @@ async def test_who_waits_when_a_supervisor_ends_hears_in_the_order_he_asked(stag
     sup = await stage.supervise("a", strategy=Strategy.ONE_FOR_ALL)
     stage.world.hold_next("a")
     await stage.crash("a")
-    await settle(0.02)
+    await advance(0.02)
     heard: list[int] = []
     for number in range(50):
         future = sup.ask(StartChild(stage.spec(f"x{number}")), block=False)

@@ -112,7 +112,7 @@ async def test_a_start_by_hand_is_progress_for_nobody_else(stage: Stage) -> None
     await admin.restart_child(sup, "b")
     await stage.crash("b")
     await advance(0.02)
-    assert [(event.child, event.level) for event in stage.seen(ChildReady)] == [
+    assert [(event.child, event.level) for event in stage.events.of(ChildReady)] == [
         ("a", Level.INFO), ("b", Level.DEBUG), ("b", Level.DEBUG), ("b", Level.INFO),
     ]  # fmt: skip
 
@@ -122,7 +122,7 @@ async def test_dynamic_children_are_no_progress(stage: Stage) -> None:
     spawner, sup = await start(stage)
     spawner.ensure("x")
     await admin.start_child(sup, stage.spec("y"))
-    assert [event.child for event in stage.seen(ChildReady)] == ["dyn"]
+    assert [event.child for event in stage.events.of(ChildReady)] == ["dyn"]
 
 
 @pytest.mark.otp("supervisor_SUITE.do_not_save_child_specs_for_temporary_children")

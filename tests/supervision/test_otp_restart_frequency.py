@@ -49,8 +49,10 @@ async def test_restarts_that_fail_spend_the_window_and_take_the_siblings_down(
     stage.world.fail_next("b", 100)
     await stage.crash(crashing)
     assert await sup.wait_exit() == SHUTDOWN
-    assert len(stage.seen(StartAttemptFailed)) == 4, "one is for the crash itself, a fifth is none"
-    assert [event.child for event in stage.seen(Escalated)] == ["b"]
+    assert len(stage.events.of(StartAttemptFailed)) == 4, (
+        "one is for the crash itself, a fifth is none"
+    )
+    assert [event.child for event in stage.events.of(Escalated)] == ["b"]
     assert stage.world.log[-2:] == ["-a shutdown", "-sup shutdown"]
 
 
@@ -86,7 +88,7 @@ async def test_a_dynamic_child_whose_restarts_fail_is_retired_alone(stage: Stage
     await stage.crash("x")
     await advance(1.0)
     assert stage.world.log.count("-x ValueError") == 5
-    assert [event.child for event in stage.seen(ChildRetired)] == ["x"]
+    assert [event.child for event in stage.events.of(ChildRetired)] == ["x"]
     assert sup.is_alive()
     assert lives(stage, "y") == [1]
 
@@ -114,7 +116,7 @@ async def test_a_permanent_child_comes_back_and_its_end_is_told(
     await end(stage, reason)
     assert lives(stage, "a") == [2]
     assert await admin.count_children(sup) == Counts(1, 1, 0, 1)
-    told = [event.reason for event in stage.seen(RestartScheduled)]
+    told = [event.reason for event in stage.events.of(RestartScheduled)]
     assert len(told) == 1
     assert reason is None or told == [reason]
 

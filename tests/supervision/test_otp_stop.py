@@ -43,7 +43,7 @@ def willful(stage: Stage, id_: str, reason: ExitReason, **options: Any) -> Child
 
 
 def reasons(stage: Stage) -> dict[str | None, ExitReason]:
-    return {event.name: event.reason for event in stage.seen(Exited)}
+    return {event.name: event.reason for event in stage.events.of(Exited)}
 
 
 @pytest.mark.otp("supervisor_SUITE.sup_stop_infinity")
@@ -90,7 +90,7 @@ async def test_a_child_to_be_killed_is_not_asked(stage: Stage) -> None:
     await sup.wait_exit()
     assert "bye b" not in stage.world.log
     assert reasons(stage) == {"a": SHUTDOWN, "b": KILLED, "sup": SHUTDOWN}
-    assert stage.seen(UncleanShutdown) == []
+    assert stage.events.of(UncleanShutdown) == []
 
 
 @pytest.mark.otp("supervisor_SUITE.sup_stop_brutal_kill_dynamic")
@@ -102,7 +102,7 @@ async def test_ten_dynamic_children_are_killed(stage: Stage) -> None:
     await settle()
     await stage.system.stop(sup)
     assert [reasons(stage)[name] for name in names] == [KILLED] * 10
-    assert stage.seen(UncleanShutdowns) == []
+    assert stage.events.of(UncleanShutdowns) == []
 
 
 @pytest.mark.otp("supervisor_SUITE.sup_stop_race")
@@ -144,7 +144,7 @@ async def test_an_end_that_was_not_asked_for_is_reported(
         restart is Restart.PERMANENT and reason in (NORMAL, Shutdown("done"))
     )
     expected = [("a", reason)] if is_odd else []
-    assert [(event.child, event.reason) for event in stage.seen(UncleanShutdown)] == expected
+    assert [(event.child, event.reason) for event in stage.events.of(UncleanShutdown)] == expected
 
 
 @pytest.mark.otp("law.L13")
@@ -168,8 +168,10 @@ async def test_unclean_ends_of_many_are_one_report_for_each_reason(stage: Stage)
         await admin.start_child(sup, willful(stage, f"x{index}", reason, restart=TEMPORARY))
     await admin.start_child(sup, stage.spec("y", Deaf))
     await stage.system.stop(sup, timeout_s=30.0)
-    reports = {(event.children, event.reason.__class__) for event in stage.seen(UncleanShutdowns)}
-    assert len(stage.seen(UncleanShutdowns)) == 3
+    reports = {
+        (event.children, event.reason.__class__) for event in stage.events.of(UncleanShutdowns)
+    }
+    assert len(stage.events.of(UncleanShutdowns)) == 3
     assert reports == {(15, Custom), (5, Custom), (1, type(KILLED))}
 
 

@@ -158,10 +158,10 @@ async def test_those_that_waited_are_in_order_with_the_others_afterwards(stage: 
     gate = stage.world.hold_next("a")
     await advance(1.5)
     await stage.crash("b")
-    assert [event.child for event in stage.seen(RestartScheduled)] == ["a"]
+    assert [event.child for event in stage.events.of(RestartScheduled)] == ["a"]
     gate.set()
     await advance(0.05)
-    assert [event.child for event in stage.seen(RestartScheduled)] == ["a", "b"]
+    assert [event.child for event in stage.events.of(RestartScheduled)] == ["a", "b"]
     assert [stage.ref(name).incarnation for name in "ab"] == [3, 2]
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.runtime import KILL, SHUTDOWN, Actor, ActorDied, DeadlineExceeded, NameUp, Ref
+from actors.testkit import advance, settle
 from supervision import (
     ChildSpec,
     ChildState,
@@ -32,7 +33,7 @@ from supervision import (
     snapshot,
     to_text,
 )
-from tests.supervision.actors import SOON, Stage, settle
+from tests.supervision.actors import SOON, Stage
 
 SHARDS = "shards"
 
@@ -230,7 +231,7 @@ async def test_partition_that_fails_leaves_the_others_alone(stage: Stage) -> Non
     partitions = await start(stage)
     others = [partitions.ref_for(0), partitions.ref_for(2)]
     partitions.tell(1, "crash")
-    await settle(2)
+    await advance(2)
     assert [ref and ref.incarnation for ref in partitions.refs()] == [1, 2, 1]
     assert [partitions.ref_for(0), partitions.ref_for(2)] == others
 
@@ -283,7 +284,7 @@ async def test_call_does_not_ask_twice(stage: Stage) -> None:
     partitions = await start(stage)
     with pytest.raises(ActorDied):
         await partitions.call(1, "crash")
-    await settle(2)
+    await advance(2)
     ref = partitions.ref_for(1)
     assert ref is not None
     assert (ref.incarnation, ref._actor.messages) == (2, [])
@@ -295,7 +296,7 @@ async def test_actor_watches_the_name_of_a_partition(stage: Stage) -> None:
     partitions.tell("key", "crash")
     await settle()
     stage.system.watch_name(partitions.name_for("key"), watcher)
-    await settle(2)
+    await advance(2)
     ref = partitions.ref_for("key")
     assert ref is not None
     assert watcher._actor.messages == [NameUp(partitions.name_for("key"), ref)]

@@ -44,7 +44,7 @@ async def test_the_first_restart_is_fast(stage: Stage) -> None:
     await stage.supervise(stage.spec("a", backoff=None))
     crashed_s = trio.current_time()
     stage.ref("a").tell("crash")
-    while not stage.seen(Restarted):
+    while not stage.events.of(Restarted):
         await advance(0.001)
     assert trio.current_time() - crashed_s < 0.012
 
@@ -115,7 +115,7 @@ async def test_without_delay_a_plain_child_is_up_before_any_task_has_run(stage: 
     log = stage.world.take()
     crashed = log.index("-a ValueError")
     assert log[crashed + 1] == "+a", "the end, the plan and the start are turns of actors"
-    assert [event.restarts for event in stage.seen(Restarted)] == [1]
+    assert [event.restarts for event in stage.events.of(Restarted)] == [1]
 
 
 async def test_a_child_terminated_before_the_task_of_its_restart_stays_down(stage: Stage) -> None:
@@ -150,7 +150,7 @@ async def test_a_restart_that_cannot_be_made_is_one_failure(stage: Stage) -> Non
     await stage.crash("a")
     await settle()
     assert Plain.made - made == 2
-    assert len(stage.seen(StartAttemptFailed)) == 1
+    assert len(stage.events.of(StartAttemptFailed)) == 1
     assert stage.ref("a").is_alive()
 
 
@@ -163,7 +163,7 @@ async def test_a_restart_waits_for_a_name_that_a_stranger_holds(stage: Stage) ->
         )
     )
     await stage.crash("a")
-    assert len(stage.seen(StartAttemptFailed)) == 3, "tried until the window was full"
+    assert len(stage.events.of(StartAttemptFailed)) == 3, "tried until the window was full"
     assert stranger[0].is_alive()
 
 
@@ -202,7 +202,7 @@ async def test_a_bystander_that_ends_while_the_group_stops_comes_back_once(stage
     assert stage.world.take() == [
         "-c ValueError", "-a ValueError", "bye b", "-b shutdown", "+a", "+b", "+c",
     ]  # fmt: skip
-    assert len(stage.seen(RestartScheduled)) == 1, "a group restart costs one"
+    assert len(stage.events.of(RestartScheduled)) == 1, "a group restart costs one"
 
 
 # ---------------------------------------------------------------------- windows
@@ -218,7 +218,7 @@ async def test_a_full_window_ends_the_supervisor(stage: Stage) -> None:
     await stage.crash("b")
     assert await sup.wait_exit() == SHUTDOWN
     assert stage.world.take() == ["-b ValueError", "-a shutdown", "-sup shutdown"]
-    assert [event.child for event in stage.seen(Escalated)] == ["b"]
+    assert [event.child for event in stage.events.of(Escalated)] == ["b"]
 
 
 @pytest.mark.otp("supervisor_SUITE.multiple_restarts")
@@ -257,7 +257,7 @@ async def test_escalation_climbs_two_levels(stage: Stage) -> None:
         await stage.crash("leaf")
         await advance(0.03)
     assert stage.world.log.count("+leaf") == 4
-    assert [event.name for event in stage.seen(Escalated)] == ["inner", "inner", "sup"]
+    assert [event.name for event in stage.events.of(Escalated)] == ["inner", "inner", "sup"]
     assert sup.exit_reason == SHUTDOWN
     assert list(stage.system.actors()) == []
 
@@ -292,7 +292,7 @@ async def test_a_supervisor_waits_for_what_its_predecessor_left_behind(stage: St
     await advance(5.0)
     assert stage.ref("x") is not first
     assert stage.ref("y").is_alive()
-    assert not stage.seen(Escalated)
+    assert not stage.events.of(Escalated)
 
 
 # ---------------------------------------------------------------------- failing starts
@@ -306,9 +306,15 @@ async def test_a_start_that_fails_is_tried_again_later_and_longer(stage: Stage) 
     await stage.crash("a")
     crashed_s = trio.current_time()
     await advance(20.0)
-    assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0, 4.0, 4.0, 4.0]
-    assert len(stage.seen(StartAttemptFailed)) == 4
-    assert stage.seen(Restarted)[0].at_s - crashed_s == pytest.approx(15.0, abs=0.1)
+    assert [event.delay_s for event in stage.events.of(RestartScheduled)] == [
+        1.0,
+        2.0,
+        4.0,
+        4.0,
+        4.0,
+    ]
+    assert len(stage.events.of(StartAttemptFailed)) == 4
+    assert stage.events.of(Restarted)[0].at_s - crashed_s == pytest.approx(15.0, abs=0.1)
 
 
 async def test_a_child_that_recovered_starts_over_with_short_delays(stage: Stage) -> None:
@@ -317,8 +323,8 @@ async def test_a_child_that_recovered_starts_over_with_short_delays(stage: Stage
     for up_s in (0.0, 1.0, 9.0):
         await advance(up_s)
         await stage.crash("a")
-        await advance(stage.seen(RestartScheduled)[-1].delay_s)
-    assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0, 1.0]
+        await advance(stage.events.of(RestartScheduled)[-1].delay_s)
+    assert [event.delay_s for event in stage.events.of(RestartScheduled)] == [1.0, 2.0, 1.0]
 
 
 @pytest.mark.otp("law.L4")
@@ -327,7 +333,7 @@ async def test_starts_that_fail_count_against_the_window(stage: Stage) -> None:
     stage.world.fail_next("b", 10)
     await stage.crash("b")
     assert await sup.wait_exit() == SHUTDOWN
-    assert len(stage.seen(StartAttemptFailed)) == 3
+    assert len(stage.events.of(StartAttemptFailed)) == 3
 
 
 @pytest.mark.otp("supervisor_SUITE.one_for_all_other_child_fails_restart", "law.L10")
@@ -366,7 +372,7 @@ async def test_a_slow_start_delays_nobody_under_one_for_one(stage: Stage) -> Non
     assert stage.ref("b").incarnation == 2
     gate.set()
     await settle()
-    assert [event.child for event in stage.seen(Restarted)] == ["b", "a"]
+    assert [event.child for event in stage.events.of(Restarted)] == ["b", "a"]
 
 
 async def test_a_crash_while_others_start_is_not_lost(stage: Stage) -> None:

@@ -61,7 +61,7 @@ async def test_a_child_that_does_not_listen_is_killed_after_its_time(stage: Stag
     assert await sup.wait_exit() == SHUTDOWN
     assert trio.current_time() - started_s == pytest.approx(2.0)
     assert stage.world.take()[3:] == ["-b killed", "-a shutdown", "-sup shutdown"]
-    assert [(e.child, e.reason) for e in stage.seen(UncleanShutdown)] == [("b", KILLED)]
+    assert [(e.child, e.reason) for e in stage.events.of(UncleanShutdown)] == [("b", KILLED)]
 
 
 @pytest.mark.otp("supervisor_SUITE.child_unlink")
@@ -170,7 +170,7 @@ async def test_code_that_cannot_be_killed_is_reported_and_left_behind(
     assert await sup.wait_exit() == SHUTDOWN
     assert trio.current_time() - held_s < 5.0, "nothing hangs"
     await advance(5.0)
-    assert [event.name for event in stage.seen(Unkillable)] == ["b"]
+    assert [event.name for event in stage.events.of(Unkillable)] == ["b"]
     logs.expect("does not end")
     await advance(60.0)
     logs.expect("ended 60.0 s after its actor")

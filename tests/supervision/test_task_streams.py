@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from outcome import Value
 
 from actors.runtime import KILL, ActorDied, ActorSystem, open_system
-from actors.testkit import run_virtual
+from actors.testkit import advance, run_virtual, settle
 from supervision import (
     OnTimeout,
     Supervisor,
@@ -24,7 +24,7 @@ from supervision import (
     TaskTimeout,
     TooManyTasks,
 )
-from tests.supervision.actors import Stage, settle
+from tests.supervision.actors import Stage
 from tests.supervision.jobs import TASKS, Caller, Job, children, collect, plain, task_supervisor
 
 
@@ -176,7 +176,7 @@ async def test_stream_goes_on_when_the_supervisor_is_back(tasks: Tasks, stage: S
         async for item, outcome in stream:
             if item == 1:
                 stage.ref(TASKS).exit(KILL)
-            await settle(1)
+            await advance(1)
             found.append(plain(item, outcome))
     assert found == [1, (7, ActorDied), (8, ActorDied), 2, 3]
 
@@ -210,10 +210,10 @@ async def test_nothing_is_read_before_it_is_needed(tasks: Tasks, job: Job) -> No
             yield 9 if number == 0 else 0
 
     async with tasks.async_stream(source(), job.sleep, max_concurrency=3, timeout_s=60) as stream:
-        await settle(1)
+        await advance(1)
         assert read == []
         await anext(stream)
-        await settle(10)
+        await advance(10)
         assert read == [0, 1, 2], "a slow first one makes no others pile up"
         await anext(stream)
         assert read == [0, 1, 2, 3]

@@ -25,7 +25,7 @@ from actors.runtime import (
 )
 from actors.runtime.exits import Crash
 from actors.runtime.tracing import Crashed
-from actors.testkit import Logs
+from actors.testkit import Logs, advance, settle
 from supervision import (
     ChildState,
     Counts,
@@ -37,7 +37,7 @@ from supervision import (
     snapshot,
     to_text,
 )
-from tests.supervision.actors import Stage, settle
+from tests.supervision.actors import Stage
 from tests.supervision.jobs import (
     TASKS,
     Caller,
@@ -74,7 +74,7 @@ async def test_failure_of_work_nobody_waits_for_is_a_crash_report(
     reason = await tasks.start_child(job.fail, "nobody hears").wait_exit()
     assert isinstance(reason, Crash)
     assert reason.message == "nobody hears"
-    [crashed] = stage.seen(Crashed)
+    [crashed] = stage.events.of(Crashed)
     assert crashed.name == "tasks:0"
     await settle()
     assert children(stage) == [], "it is temporary"
@@ -95,7 +95,7 @@ async def test_work_that_stops_itself_ends_with_its_reason_and_no_crash(
     with pytest.raises(ActorDied) as died:
         await tasks.async_(stop).result()
     assert died.value.reason == Custom("enough")
-    assert stage.seen(Crashed) == []
+    assert stage.events.of(Crashed) == []
 
 
 async def test_work_that_is_killed_is_an_error_for_whoever_waits(tasks: Tasks, job: Job) -> None:
@@ -262,7 +262,7 @@ async def test_actor_gets_the_result_in_a_turn_of_its_own(
         actor.run_task(tasks.async_nolink(job.fail, "bad").result, on_done=heard.append)
 
     await caller.call(begin)
-    await settle(1)
+    await advance(1)
     [bad, good] = heard
     assert (good, repr(bad.error)) == (Value(1), "ValueError('bad')")
 
@@ -289,7 +289,7 @@ async def test_actor_that_traps_exits_hears_of_the_end(
     heard: list[Any] = []
     caller = stage.system.spawn(Trapping, heard)
     task = await caller.call(lambda _: tasks.async_(job.sleep, 1))
-    await settle(1)
+    await advance(1)
     assert heard == [Exit(task.ref, NORMAL)]
 
 
@@ -373,7 +373,7 @@ async def test_supervisor_that_is_ending_takes_no_more(
     tasks.start_child(job.clean_up, 3)
     await settle()
     stage.ref(TASKS).exit(SHUTDOWN)
-    await settle(1)
+    await advance(1)
     with pytest.raises(ActorDied):
         tasks.start_child(job.sleep, 1)
 
@@ -384,11 +384,11 @@ async def test_work_that_still_cleans_up_does_not_stand_in_the_way(
     tasks.start_child(job.clean_up, 3)
     await settle()
     stage.ref(TASKS).exit(KILL)
-    await settle(1)
+    await advance(1)
     assert stage.ref(TASKS).incarnation == 2
     assert stage.ref("tasks:0").is_alive(), "its predecessor's"
     assert await tasks.async_(job.sleep, 1).result() == 1
-    await settle(1)
+    await advance(1)
     assert job.log[-1] == "clean"
 
 

@@ -9,7 +9,7 @@ import trio
 
 from actors.runtime import KILL, KILLED, SHUTDOWN, Actor, Ref
 from actors.runtime.tracing import Restarted, RestartScheduled, Unkillable, Unwound
-from actors.testkit import Logs
+from actors.testkit import Logs, advance, settle
 from supervision import (
     BRUTAL_KILL,
     AutoShutdown,
@@ -28,7 +28,7 @@ from supervision import (
     read_child,
     snapshot,
 )
-from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Stage, Worker, ids, settle
+from tests.supervision.actors import SOON, TEMPORARY, TRANSIENT, Stage, Worker, ids
 
 LONG_S = 300.0
 
@@ -95,17 +95,17 @@ async def test_the_abandoned_are_counted_until_their_code_ends(stage: Stage) -> 
     sup = await stage.supervise(held(stage, "a", unkillable="abandon"))
     gate, ref = await hold(stage, "a"), stage.ref("a")
     ref.exit(KILL)
-    await settle(10.0)
+    await advance(10.0)
     assert stage.world.take() == ["+a", "-a killed", "+a"], "its successor is up"
     assert list(stage.system.zombies()) == [ref]
     assert stage.system.statistics().zombies == 1
-    assert [event.incarnation for event in stage.seen(Unkillable)] == [1]
+    assert [event.incarnation for event in stage.events.of(Unkillable)] == [1]
     sup.exit(SHUTDOWN)
     assert await sup.wait_exit() == SHUTDOWN, "nobody waits for it"
-    assert stage.seen(Unwound) == []
+    assert stage.events.of(Unwound) == []
     gate.set()
     await settle()
-    assert [event.incarnation for event in stage.seen(Unwound)] == [1]
+    assert [event.incarnation for event in stage.events.of(Unwound)] == [1]
     assert stage.system.statistics().zombies == 0
 
 
@@ -120,26 +120,28 @@ async def test_no_successor_starts_before_its_code_has_ended(stage: Stage, end: 
         ref.exit(KILL)
     else:
         ref.tell("crash")
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert stage.world.take() == ["+a", "+b", f"-a {end}"]
     assert await state_of(sup, "a") is ChildState.UNWINDING
     assert (await admin.count_children(sup)).active == 1
     assert [node.state for node in snapshot(stage.system, sup).children] == ["unwinding", "running"]
-    assert [event.name for event in stage.seen(Unkillable)] == ["a"], "it does not hang silently"
+    assert [event.name for event in stage.events.of(Unkillable)] == ["a"], (
+        "it does not hang silently"
+    )
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["code of a ended", "+a"]
     assert await state_of(sup, "a") is ChildState.RUNNING
-    assert [event.name for event in stage.seen(Unwound)] == ["a"]
-    assert len(stage.seen(Restarted)) == 1
+    assert [event.name for event in stage.events.of(Unwound)] == ["a"]
+    assert len(stage.events.of(Restarted)) == 1
 
 
 async def test_code_that_ends_in_time_delays_nothing(stage: Stage) -> None:
     await stage.supervise(held(stage, "a"))
     stage.ref("a").exit(KILL)
-    await settle(0.02)
+    await advance(0.02)
     assert stage.world.take() == ["+a", "-a killed", "+a"]
-    assert stage.seen(Unkillable) == []
+    assert stage.events.of(Unkillable) == []
 
 
 @pytest.mark.parametrize("shutdown_s", [BRUTAL_KILL, 2.0, None])
@@ -147,7 +149,7 @@ async def test_the_supervisor_does_not_end_before_it(stage: Stage, shutdown_s: A
     sup = await stage.supervise("a", held(stage, "b", shutdown_s=shutdown_s))
     gate = await hold(stage, "b")
     sup.exit(SHUTDOWN)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert (sup.is_alive(), await state_of(sup, "b")) == (True, ChildState.UNWINDING)
     gate.set()
     assert await sup.wait_exit() == SHUTDOWN
@@ -159,9 +161,9 @@ async def test_told_to_stop_while_it_waits_it_waits(stage: Stage) -> None:
     sup = await stage.supervise(held(stage, "a"))
     gate = await hold(stage, "a")
     stage.ref("a").exit(KILL)
-    await settle(10.0)
+    await advance(10.0)
     sup.exit(SHUTDOWN)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert sup.is_alive()
     gate.set()
     assert await sup.wait_exit() == SHUTDOWN
@@ -175,10 +177,10 @@ async def test_a_group_starts_when_the_code_of_all_has_ended(
     await stage.supervise("a", held(stage, "b"), strategy=strategy)
     gate = await hold(stage, "b")
     await stage.crash("a")
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert stage.world.take() == ["+a", "+b", "-a ValueError", "-b shutdown"]
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["code of b ended", "+a", "+b"]
 
 
@@ -188,11 +190,11 @@ async def test_a_start_that_took_too_long(stage: Stage) -> None:
     stage.world.take()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(admin.start_child, sup, spec)
-        await settle(10.0)
+        await advance(10.0)
         assert await state_of(sup, "a") is ChildState.UNWINDING
         assert await admin.restart_child(sup, "a") is Refusal.RUNNING  # it is being started
         nursery.cancel_scope.cancel()
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert stage.world.take() == ["-a killed", "code of a ended"]
     assert ids(sup) == ["z"], "and it is not kept"
 
@@ -205,7 +207,7 @@ async def test_one_that_will_not_come_back(stage: Stage, restart: Restart) -> No
     )
     gate = await hold(stage, "a")
     stage.ref("a").tell(SHUTDOWN)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert await state_of(sup, "a") is ChildState.UNWINDING, "also if it is to be forgotten"
     assert sup.is_alive()
     gate.set()
@@ -228,11 +230,11 @@ async def test_requests_about_it(stage: Stage) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(terminate)
-        await settle(LONG_S)
+        await advance(LONG_S)
         assert answers == [], "not before it is gone"
         gate.set()
     assert answers == [admin.Done()]
-    await settle(1.0)
+    await advance(1.0)
     assert await state_of(sup, "a") is ChildState.STOPPED
     assert stage.world.take() == ["+a", "-a killed", "code of a ended"]
 
@@ -243,22 +245,22 @@ async def test_being_dead_is_not_being_up(stage: Stage) -> None:
     for delay_s in (1.0, 2.0):
         gate = await hold(stage, "a")
         stage.ref("a").exit(KILL)
-        await settle(60.0)
+        await advance(60.0)
         gate.set()
-        await settle(delay_s + 0.1)
-    assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0]
+        await advance(delay_s + 0.1)
+    assert [event.delay_s for event in stage.events.of(RestartScheduled)] == [1.0, 2.0]
 
 
 async def test_the_successor_of_its_supervisor_waits_too(stage: Stage) -> None:
     top = await stage.supervise(stage.nest("group", held(stage, "a")))
     gate = await hold(stage, "a")
     stage.ref("group").exit(KILL)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert stage.world.take() == ["+a", "-group killed", "-a killed"]
     [group] = snapshot(stage.system, top).children
     assert [node.state for node in group.children] == ["unwinding"]
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["code of a ended", "+a"]
 
 
@@ -266,14 +268,14 @@ async def test_one_that_is_told_to_wait_waits_for_the_abandoned_too(stage: Stage
     sup = await stage.supervise(held(stage, "a", unkillable="abandon"))
     gate = await hold(stage, "a")
     stage.ref("a").exit(KILL)
-    await settle(10.0)
+    await advance(10.0)
     await admin.update_spec(sup, SupervisorSpec(children=(held(stage, "a"),)))
     stage.ref("a").exit(KILL)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert stage.world.take() == ["+a", "-a killed", "+a", "-a killed"]
     assert await state_of(sup, "a") is ChildState.UNWINDING
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["code of a ended", "+a"]
 
 
@@ -305,7 +307,7 @@ async def test_a_dynamic_child_that_failed_comes_back_when_its_code_has_ended(
     await settle()
     gate, ref = await hold(stage, "a"), stage.ref("a")
     ref.exit(KILL)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert ensure(sup, "a") is None
     assert await state_of(sup, "a") is ChildState.UNWINDING
     counts = await admin.count_children(sup)
@@ -313,9 +315,9 @@ async def test_a_dynamic_child_that_failed_comes_back_when_its_code_has_ended(
     states = {node.name: node.state for node in snapshot(stage.system, sup).children}
     assert states == {"a": "unwinding", "b": "running"}
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["+a", "+b", "-a killed", "code of a ended", "+a"]
-    assert len(stage.seen(Restarted)) == 1
+    assert len(stage.events.of(Restarted)) == 1
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
@@ -327,11 +329,11 @@ async def test_one_that_was_done_comes_back_if_somebody_asked(
     await settle()
     gate = await hold(stage, "a")
     stage.ref("a").tell(SHUTDOWN)
-    await settle(10.0)
+    await advance(10.0)
     if is_wanted:
         assert ensure(sup, "a") is None
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     again = ["+a"] if is_wanted else []
     assert stage.world.take() == ["+a", "-a shutdown", "code of a ended", *again]
 
@@ -354,11 +356,11 @@ async def test_requests_about_a_dynamic_child(stage: Stage) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(terminate, "a")
         nursery.start_soon(terminate, ref)
-        await settle(LONG_S)
+        await advance(LONG_S)
         assert answers == [], "not before it is gone"
         gate.set()
     assert answers == [admin.Done(), admin.Done()]
-    await settle(1.0)
+    await advance(1.0)
     assert (stage.world.take(), ids(sup)) == (["+a", "-a killed", "code of a ended"], [])
 
 
@@ -374,15 +376,15 @@ async def test_a_dynamic_supervisor_does_not_end_before_them(
     gate = await hold(stage, "a")
     if is_dead_before:
         stage.ref("a").exit(KILL)
-        await settle(10.0)
+        await advance(10.0)
     sup.exit(SHUTDOWN)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert (sup.is_alive(), stage.system.whereis("b")) == (True, None)
     assert await state_of(sup, "a") is ChildState.UNWINDING
     gate.set()
     assert await sup.wait_exit() == SHUTDOWN
     assert stage.world.take()[-2:] == ["code of a ended", "-pool shutdown"]
-    assert stage.seen(UncleanShutdowns) == [], "how it ended before is no news"
+    assert stage.events.of(UncleanShutdowns) == [], "how it ended before is no news"
 
 
 async def test_the_successor_of_a_dynamic_supervisor_waits_too(stage: Stage) -> None:
@@ -395,14 +397,14 @@ async def test_the_successor_of_a_dynamic_supervisor_waits_too(stage: Stage) -> 
     await settle()
     gate, old = await hold(stage, "a"), stage.ref("pool")
     old.exit(KILL)
-    await settle(LONG_S)
+    await advance(LONG_S)
     assert old.exit_reason == KILLED
     sup = stage.ref("pool")
     assert [ensure(sup, "a") for _ in range(3)] == [None] * 3
     assert len(sup._cell.more().tasks) == 1, "it waits once"
     assert await admin.start_child(sup, make("a")) is Refusal.UNWINDING
     gate.set()
-    await settle(1.0)
+    await advance(1.0)
     assert stage.world.take() == ["+a", "-pool killed", "-a killed", "code of a ended", "+a"]
 
 
@@ -413,7 +415,7 @@ async def test_a_dynamic_child_that_is_dead_is_not_up(stage: Stage) -> None:
     for delay_s in (1.0, 2.0):
         gate = await hold(stage, "a")
         stage.ref("a").exit(KILL)
-        await settle(60.0)
+        await advance(60.0)
         gate.set()
-        await settle(delay_s + 0.1)
-    assert [event.delay_s for event in stage.seen(RestartScheduled)] == [1.0, 2.0]
+        await advance(delay_s + 0.1)
+    assert [event.delay_s for event in stage.events.of(RestartScheduled)] == [1.0, 2.0]

@@ -6,12 +6,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from actors.runtime import Actor, ActorSystem, Ref
-from actors.testkit import advance, record_events
-
-
-async def settle(seconds: float = 0.0) -> None:
-    """`advance`, for stories that were written before it."""
-    await advance(seconds)
 
 
 class Puppet(Actor):
@@ -61,7 +55,3 @@ async def puppet(system: ActorSystem, actor: type[Actor] = Puppet, **options: An
 async def do(actor: Any, act: Callable[[Any], Any]) -> Any:
     """Run something as this actor, in its own turn; what it returned."""
     return await actor.ref.call(act)
-
-
-listen = record_events
-"""For stories that were written before it."""
