@@ -72,8 +72,7 @@ def on(name: str, *more: Any) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def driver_ends_with_the_module() -> Iterator[None]:
-    """The driver's threads draw from the global `random` and wait with `time.sleep`: tests of other
-    modules watch the one and replace the other."""
+    """The driver's threads wait with `time.sleep`, which tests of other modules replace."""
     yield
     _connected.cache_clear()
     while _clusters:

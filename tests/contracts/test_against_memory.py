@@ -46,9 +46,6 @@ from tests.contracts.cql import CqlStores, cql_log, fresh_prefix, needs
 from tests.contracts.stores import Directories, Stores, account, session
 from tests.servers.postgres import PostgresServer
 
-# The driver of a CQL server draws from the global generator in its own threads meanwhile.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
-
 
 @dataclass(frozen=True)
 class Call:
@@ -310,7 +307,6 @@ async def test_message_log_answers_as_the_reference(run: list[Call]) -> None:
 
 @settings(max_examples=10, phases=[Phase.generate])  # nothing to shrink by in minutes
 @needs("cassandra-1")
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the driver does
 @given(runs(log_calls))
 async def test_message_log_past_one_machine_answers_as_the_reference(run: list[Call]) -> None:
     await compare(CLAIMS + run, cassandra())

@@ -25,8 +25,6 @@ from tests.contracts.cql import cql_log, needs, on
 from tests.contracts.stores import ANN, DM, append, event
 from tests.servers import cassandra
 
-# The driver of a CQL server draws from the global generator in its own threads meanwhile.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 WRITERS = 3
 
 
@@ -75,7 +73,6 @@ async def test_only_the_last_claimant_writes(
 
 @settings(max_examples=10, phases=[Phase.generate])  # nothing to shrink by in minutes
 @needs("cassandra-1")
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # the driver does
 @given(steps=steps)
 async def test_only_the_last_claimant_writes_past_one_machine(
     steps: list[tuple[str, int, int, int]],

@@ -14,7 +14,7 @@ from persistence import cql_session, cql_settings
 from persistence.sqlite import open_sqlite
 from persistence.sqlite_files import DATABASE
 from tests import servers
-from tests.persistence.copying import emptied, empty
+from tests.persistence.copying import empty
 from tests.persistence.whole_store import fill
 from tests.servers import cassandra
 from tests.servers.postgres import PostgresServer
@@ -42,7 +42,7 @@ def source(filled_directory: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=[1, 3])
 def databases(request: pytest.FixtureRequest, postgres: PostgresServer) -> tuple[str, ...]:
-    return emptied(postgres, request.param)
+    return postgres.emptied(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from persistence import cql, cql_transfer, postgres_transfer
 from persistence.postgres import open_postgres
@@ -15,14 +14,6 @@ from persistence.transfer import Copied, copy_log, copy_tables
 from tests.contracts.cql import CqlStores
 from tests.contracts.stores import Directories
 from tests.persistence.whole_store import BUCKET_EVENTS
-from tests.servers.postgres import PostgresServer
-
-
-def emptied(postgres: PostgresServer, count: int) -> tuple[str, ...]:
-    urls = postgres.emptied(count)
-    for url in urls:
-        postgres.execute("DROP TABLE IF EXISTS copying", urlsplit(url).path[1:])
-    return urls
 
 
 def empty(session: Any) -> None:

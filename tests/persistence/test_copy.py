@@ -32,7 +32,6 @@ from tests.contracts.stores import GROUP, append, event
 from tests.persistence.copying import (
     Killed,
     dying_after,
-    emptied,
     empty,
     served,
     served_log,
@@ -116,7 +115,7 @@ async def test_a_source_without_anything_is_a_copy_of_nothing(
 ) -> None:
     async with open_sqlite(tmp_path):
         pass
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     assert await to_postgres(tmp_path, urls) == Copied()
     assert await to_cql(tmp_path, keyspace) == Copied()
     async with served(urls) as copied:
@@ -132,7 +131,7 @@ async def test_pages_of_any_size_are_all_copied(
     monkeypatch.setattr(transfer, "PAGE_EVENTS", 3)
     monkeypatch.setattr(cql_transfer, "PAGE_EVENTS", 5)
     monkeypatch.setattr(cql_transfer, "BATCH_BYTES_MAX", 60)
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     assert not (await to_postgres(source, urls)).differences
     assert not (await to_cql(source, keyspace)).differences
     await compare_directories(source, urls)
@@ -161,7 +160,7 @@ async def test_a_copy_to_postgres_goes_on_wherever_it_was_stopped(
     source: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_transfer, "PAGE_ROWS", 5)
-    urls = emptied(postgres, 3)
+    urls = postgres.emptied(3)
     async with open_source(source) as opened, postgres_transfer.open_target(urls) as target:
         steps = 1_000
         counting = dying_after(target, steps)
@@ -169,7 +168,7 @@ async def test_a_copy_to_postgres_goes_on_wherever_it_was_stopped(
         steps -= counting.left
         assert steps > 30
         for done in (0, 1, 2, 3, steps // 2, steps - 3, steps - 2, steps - 1):
-            emptied(postgres, 3)
+            postgres.emptied(3)
             with pytest.raises(Killed):
                 await copy_tables(opened, dying_after(target, done), silent)
             assert not (await copy_tables(opened, target, silent)).differences
@@ -197,7 +196,7 @@ async def test_resuming_writes_only_what_was_not_noted(
     source: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_transfer, "PAGE_ROWS", 1)
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     written: list[int] = []
 
     async def counting(self: PostgresTarget, table: Any, page: Any) -> None:
@@ -255,7 +254,7 @@ def test_kill_9_in_a_copy_to_postgres(
         async with served(urls):
             pass
 
-    urls = emptied(postgres, 3)
+    urls = postgres.emptied(3)
     arguments = ["copy", "--from", str(source), "--to", *urls]
     killed(
         arguments, module="postgres_transfer", target="PostgresTarget", method=method, calls=calls

@@ -31,7 +31,6 @@ from tests.persistence.copying import (
     Killed,
     dying_after,
     dying_at,
-    emptied,
     served,
     served_log,
     silent,
@@ -51,7 +50,7 @@ from tests.servers.postgres import PostgresServer
 async def test_a_copy_that_is_there_is_only_compared(
     source: Path, postgres: PostgresServer, keyspace: str
 ) -> None:
-    urls = emptied(postgres, 3)
+    urls = postgres.emptied(3)
     assert not (await to_postgres(source, urls)).was_there
     assert not (await to_cql(source, keyspace)).was_there
     assert (await to_postgres(source, urls)).was_there
@@ -89,7 +88,7 @@ async def test_a_keyspace_with_other_data_is_left_as_it_is(source: Path, keyspac
 async def test_a_source_that_has_changed_is_not_mixed_in(
     source: Path, postgres: PostgresServer, keyspace: str
 ) -> None:
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     async with open_source(source) as opened:
         async with postgres_transfer.open_target(urls) as target:
             with pytest.raises(Killed):
@@ -128,7 +127,7 @@ def test_a_damaged_event_is_named_before_anything_is_written(
             assert not await log.log.read(DM, Span(), 9)
 
     monkeypatch.setattr(sqlite_log, "CHECKED_EVENTS", 1)  # or the opening finds it
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     connection = sqlite3.connect(source / DATABASE)
     connection.execute(
         "UPDATE events SET body = replace(body, 'hi', 'ho')"
@@ -187,7 +186,7 @@ async def test_what_is_lost_on_the_way_to_postgres_is_named(
     source: Path, postgres: PostgresServer
 ) -> None:
     """And nobody serves from it."""
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     database = urlsplit(urls[0]).path[1:]
     async with open_source(source) as opened, postgres_transfer.open_target(urls) as target:
         with pytest.raises(Killed):
@@ -250,7 +249,7 @@ def test_differences_end_the_program_with_1(
 
     write = PostgresTarget.write
     monkeypatch.setattr(PostgresTarget, "write", losing)
-    urls = emptied(postgres, 1)
+    urls = postgres.emptied(1)
     assert main(["copy", "--from", str(source), "--to", *urls]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("coppice: ")]
     assert said[0].startswith("coppice: accounts: 3 rows ")

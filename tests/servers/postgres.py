@@ -37,6 +37,7 @@ FAST = (
     "jit=off", "shared_buffers=32MB", "max_connections=60",
 )  # fmt: skip
 _RESET = """
+    DROP TABLE IF EXISTS copying;
     DELETE FROM handles; DELETE FROM word_sets; DELETE FROM words; DELETE FROM tokens;
     DELETE FROM accounts; DELETE FROM sessions; DELETE FROM books; DELETE FROM contacts;
     DELETE FROM reservations; DELETE FROM user_threads; DELETE FROM hidden; DELETE FROM threads;
