@@ -1,8 +1,9 @@
 """Supervisors: children started in order, restarted by rule, stopped in reverse.
 
 Read `spec` for the words, `strategy`, `intensity`, `backoff`, `trouble` and `upgrade` for the
-decisions, `supervisor` and `dynamic` for the doing, `tasks`, `streams` and `partition` for what is
-built upon them, `admin` for talking to them, `tree` and `reports` for looking at them.
+decisions, `supervisor` and `dynamic` for the doing, `tasks`, `streams`, `partition` and `entities`
+for what is built upon them, `admin` for talking to them, `tree` and `reports` for looking at them,
+`lint` for mistakes in a tree, `phases` for the end of a program. Experiments are in `lab`.
 Knows the actor runtime and nothing of chat.
 """
 

@@ -24,15 +24,13 @@ from actors.runtime import (
     Ref,
 )
 from actors.runtime.exits import crash
+from actors.runtime.system import IGNORED
 from actors.runtime.tracing import Restarted
 from supervision.admin import AlreadyRunning, ChildInfo, ChildStarted, ChildState, Key
 from supervision.events import ChildReady, Level, UncleanShutdown
 from supervision.shutdown import end_orphan, is_orphan, kill, outlives, remains_of, shut_down
 from supervision.spec import ChildSpec, Restart, as_kept
 from supervision.strategy import ChildView, is_clean_end
-
-IGNORED = Custom("ignore")
-"""What the runtime answers for an actor that raised `Ignore`."""
 
 START_TIMED_OUT = Custom("not ready in time")
 
@@ -255,7 +253,7 @@ class ChildTable:
             return None
         if reason is not None:
             self.let_go(child)
-            return None if reason == IGNORED and self._ignored(child) else reason
+            return None if reason is IGNORED and self._ignored(child) else reason
         child.ready_s = trio.current_time()
         child.state = ChildState.RUNNING
         child.spec = as_kept(child.spec)

@@ -6,8 +6,7 @@ only wakes it. Hooks may be either in both kinds; an async hook runs in a task o
 messages wait.
 
 Whatever an actor's code raises ends that actor and nothing else, unless its `on_error` has it go
-on. Only `KeyboardInterrupt` and
-`SystemExit` go on to end the program.
+on. Only `KeyboardInterrupt` and `SystemExit` go on to end the program.
 """
 
 from __future__ import annotations

@@ -174,6 +174,9 @@ async def test_the_reason_a_child_gives_comes_back_and_nothing_is_kept(stage: St
     stage.world.refuse_next("a", Custom({"odd": "term"}))
     answer = await admin.start_child(sup, stage.spec("a"))
     assert answer == NotStarted(Custom({"odd": "term"}))
+    stage.world.refuse_next("a", Custom("ignore"))
+    answer = await admin.start_child(sup, stage.spec("a"))
+    assert answer == NotStarted(Custom("ignore")), "a word of its own, not Ignore"
     stage.world.fail_next("a")
     assert await admin.start_child(sup, stage.spec("a")) == NotStarted(
         Crash("ValueError", "told to fail")
