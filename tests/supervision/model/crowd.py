@@ -17,6 +17,8 @@ from tests.supervision.model.lives import (
     Life,
     Phase,
     World,
+    comes_back,
+    directive_of,
     is_abnormal,
     limit_of,
     made,
@@ -88,6 +90,7 @@ class DynamicSupervisor(Life):
         self.places_wanted: list[str] = []
         self.limits_s: dict[str, float] = {}
         """When those that start must be ready."""
+        self.is_looking = False
         self.is_ending = False
 
     def begin(self) -> None:
@@ -165,7 +168,8 @@ class DynamicSupervisor(Life):
         if asker is not None:
             member.askers.append(asker)
         self.members[leaf.id] = member
-        if not self.limits_s:
+        if not self.is_looking:
+            self.is_looking = True
             self.world.timeline.after(LOOK_S, self._look)
         self.limits_s[leaf.id] = self.world.now_s + leaf.start_limit_s
         life.settled.when_set(lambda: self._settled(member))
@@ -179,7 +183,8 @@ class DynamicSupervisor(Life):
         for name, limit_s in list(self.limits_s.items()):
             if limit_s <= self.world.now_s:
                 self.members[name].life.end(KILLED)
-        if self.limits_s:
+        self.is_looking = bool(self.limits_s)
+        if self.is_looking:
             self.world.timeline.after(LOOK_S, self._look)
 
     def _settled(self, member: Member) -> None:
@@ -206,7 +211,6 @@ class DynamicSupervisor(Life):
         self.limits_s.pop(name, None)
         if self.is_ending:
             return
-        comes_back = {"permanent": True, "transient": is_abnormal(reason), "temporary": False}
         if member.is_stopping:
             self.troubles.pop(name, None)
             self._answer_all(member, "Done()")
@@ -215,7 +219,10 @@ class DynamicSupervisor(Life):
             self._answer_all(member, "ChildStarted(None, None)")
         elif member.is_starting and member.askers:
             self._answer_all(member, f"NotStarted({reason})")
-        elif comes_back[member.leaf.restart]:
+        elif directive_of(member.leaf, reason) == "escalate":
+            self._tell("escalated", name, reason)
+            self.stop(SHUTDOWN)
+        elif comes_back(member.leaf, reason, abnormal=is_abnormal(reason)):
             up_s = 0.0 if member.is_starting else self.world.now_s - life.made_s
             self._failed(member.leaf, reason, up_s=up_s, restarts=member.restarts)
         elif name in self.troubles and not self._recent_s(self.troubles[name]):

@@ -23,6 +23,7 @@ from tests.supervision.model.trees import (
     Hurt,
     Leaf,
     Manner,
+    OnError,
     Request,
     Start,
     Step,
@@ -37,6 +38,7 @@ PAUSES_S = (0.003, 0.1, 0.7, 3.0)
 AUTO_SHUTDOWNS: tuple[AutoShutdown, ...] = (
     "never", "never", "never", "never", "any_significant", "all_significant",
 )  # fmt: skip
+ON_ERROR: tuple[OnError, ...] = ("resume", "restart", "stop", "escalate")
 FAILING = (Start.FAIL, Start.FAIL, Start.HANG, Start.UNMAKEABLE, Start.IGNORE)
 
 
@@ -132,11 +134,15 @@ class Drawer:
         is_plain = manner is Manner.PLAIN
         if is_plain:
             starts = tuple(Start.FAIL if start is Start.HANG else start for start in starts)
+        common = self.common(is_supervisor=False, may_matter=may_matter)
+        on_error = rng.choice(ON_ERROR) if rng.random() < 0.4 else ""
+        if on_error == "restart" and common["restart"] == "temporary":
+            on_error = ""  # a spec that says both is refused
         return Leaf(
-            self._id("w"), manner=manner, starts=starts,
+            self._id("w"), on_error=on_error, manner=manner, starts=starts,
             start_s=0.0 if is_plain else rng.choice((0.0, rng.uniform(0.0, 0.8))),
             stop_s=rng.uniform(0.0, 1.5), start_limit_s=rng.uniform(0.9, 2.0),
-            **self.common(is_supervisor=False, may_matter=may_matter),
+            **common,
         )  # fmt: skip
 
     def crowd(self, *, may_matter: bool) -> Crowd:

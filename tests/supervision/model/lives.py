@@ -23,6 +23,7 @@ from tests.supervision.model.trees import (
     Line,
     Look,
     Manner,
+    OnError,
     Start,
 )
 
@@ -45,6 +46,19 @@ def is_abnormal(reason: str) -> bool:
     """A supervisor that could not start ends with a kind of shutdown (L2), like one that was told
     to."""
     return reason not in (NORMAL, SHUTDOWN) and " failed to start: " not in reason
+
+
+def directive_of(node: AnyNode, reason: str) -> OnError:
+    """What its supervisor shall do about a child that ended so; a constructor is no child's code
+    yet. An end cannot be resumed."""
+    return node.on_error if isinstance(node, Leaf) and reason in (CRASHED, FAILED) else ""
+
+
+def comes_back(node: AnyNode, reason: str, *, abnormal: bool) -> bool:
+    """L11, L12: by its restart type, unless it raised what makes it stay down."""
+    if directive_of(node, reason) in ("stop", "escalate"):
+        return False
+    return {"permanent": True, "transient": abnormal, "temporary": False}[node.restart]
 
 
 def limit_of(node: AnyNode) -> float:
@@ -100,6 +114,7 @@ class Life:
         self.phase = Phase.STARTING
         self.reason: str | None = None
         self.made_s = world.now_s
+        self.ended_s = math.inf
         self.outcome: str | None = None
         """Why it ended before it was ready."""
         self.settled = Signal(world.timeline)
@@ -168,7 +183,7 @@ class Life:
             return
         if self.phase is Phase.STARTING:
             self.outcome = IGNORED if is_ignored else reason
-        self.phase, self.reason = Phase.DEAD, reason
+        self.phase, self.reason, self.ended_s = Phase.DEAD, reason, self.world.now_s
         del self.world.living[self.name]
         self.world.tell(self.group, "exit", self, reason)
         for script in self.scripts:
@@ -226,6 +241,8 @@ class Worker(Life):
         if hurt.harm is Harm.HANG:
             is_met = self.phase is Phase.RUNNING and self.leaf.manner is not Manner.PLAIN
             self.is_hung = self.is_hung or is_met
+        elif hurt.harm is Harm.CRASH and self.leaf.on_error == "resume":
+            pass  # the message is dropped
         elif hurt.harm is Harm.KILL or not self.is_hung:
             super().hurt(hurt)
 

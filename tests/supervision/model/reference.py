@@ -26,6 +26,8 @@ from tests.supervision.model.lives import (
     Life,
     Phase,
     World,
+    comes_back,
+    directive_of,
     failed_to_start,
     is_abnormal,
     limit_of,
@@ -72,6 +74,8 @@ class Child:
     failures: int = 0
     """Ends and failed starts in a row."""
     ready_s: float | None = None
+    ended_s: float = 0.0
+    """When it ended, which may be long before somebody looks at that."""
 
     def __str__(self) -> str:
         return self.node.id
@@ -232,6 +236,7 @@ class Supervisor(Life):
         if child is None or child.life is not life or child.state is not State.RUNNING:
             return  # whoever starts or stops it sees to that
         child.state = State.ENDED
+        child.ended_s = life.ended_s
         reason = life.reason or ""
 
         def look() -> None:
@@ -243,9 +248,10 @@ class Supervisor(Life):
             self._do(child, look)
 
     def _follow(self, child: Child, reason: str, *, abnormal: bool) -> None:
-        """L11, L12: who comes back. A start that failed is an abnormal end."""
-        comes_back = {"permanent": True, "transient": abnormal, "temporary": False}
-        if comes_back[child.node.restart]:
+        """A start that failed is an abnormal end."""
+        if directive_of(child.node, reason) == "escalate":
+            self._give_up(child, reason)
+        elif comes_back(child.node, reason, abnormal=abnormal):
             self._bring_back(child, reason)
         elif child.node.significant and self._is_done(child):
             self.stop(SHUTDOWN)  # L16
@@ -269,8 +275,7 @@ class Supervisor(Life):
         now_s, branch = self.world.now_s, self.branch
         recent_s = [at_s for at_s in self.restarted_s if now_s - at_s <= branch.period_s]
         if len(recent_s) >= branch.intensity:
-            self._tell("escalated", child, reason)
-            self.stop(SHUTDOWN)
+            self._give_up(child, reason)
             return
         self.restarted_s = [*recent_s, now_s]
         delay_s = self._delay_s(child)
@@ -292,11 +297,15 @@ class Supervisor(Life):
         if others:
             self._job(child, self._stop_siblings(others))
 
+    def _give_up(self, child: Child, reason: str) -> None:
+        self._tell("escalated", child, reason)
+        self.stop(SHUTDOWN)
+
     def _delay_s(self, child: Child) -> float:
         """Twice as long after each failure in a row."""
         shortest_s, longest_s = child.node.backoff_s
         recovered_s = max(RECOVERED_MIN_S, longest_s)
-        if child.ready_s is not None and self.world.now_s - child.ready_s >= recovered_s:
+        if child.ready_s is not None and child.ended_s - child.ready_s >= recovered_s:
             child.failures = 0
         child.failures += 1
         return min(longest_s, shortest_s * 2.0 ** (child.failures - 1))
@@ -323,7 +332,12 @@ class Supervisor(Life):
 
         def start() -> None:
             known = [c for c in back if c in self.children.values()]
-            self._job(child, self._start_in_order(known), self._restarted)
+            self._job(child, self._start_in_order(known), then)
+
+        def then(failure: Failure | None) -> None:
+            self._restarted(failure)
+            if failure is not None and failure[0].state not in DUE and not self.is_ending:
+                start()  # it is to stay down: the others without it
 
         self.world.timeline.after(delay_s, retry)
 

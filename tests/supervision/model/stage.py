@@ -15,6 +15,7 @@ from supervision import (
     AutoShutdown,
     Backoff,
     ChildSpec,
+    Directive,
     DynamicSupervisor,
     Restart,
     Strategy,
@@ -122,6 +123,8 @@ class Builder:
             actor: type[Actor] = MANNERS[node.manner]
             arguments: tuple[Any, ...] = (script,)
             kind = {"start_s": node.start_limit_s}
+            if node.on_error:
+                kind["on_error"] = {Exception: Directive(node.on_error)}
         elif isinstance(node, Branch):
             actor, arguments = Supervisor, (self.branch(node),)
         else:

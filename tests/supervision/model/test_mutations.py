@@ -128,7 +128,7 @@ def _left_to_right(_: Any) -> Any:
 
 def _no_failures(_: Any) -> Any:
     """A failed start is not tried again."""
-    return lambda self, failure: None
+    return lambda self, key, children, failure: None
 
 
 def _always_the_first(delay_s: Any) -> Any:
@@ -189,6 +189,15 @@ def _retried_anyway(terminate: Any) -> Any:
     return broken
 
 
+def _no_directives(_: Any) -> Any:
+    return lambda reason: None
+
+
+def _leaves_the_rest(restarted: Any) -> Any:
+    """A group whose restart comes to one that is to stay down goes no further."""
+    return lambda self, key, children, failure: restarted(self, key, (), failure)
+
+
 MUTATIONS = (
     Mutation("the window admits one more", Window, "admit", _admits_one_more),
     Mutation("the window never forgets", Window, "_recent", _never_forgets),
@@ -210,6 +219,9 @@ MUTATIONS = (
     Mutation("retired one failure late", Troubles, "failed", _one_failure_late),
     Mutation("no limit of children", DynamicSupervisor, "_has_place", _always_room),
     Mutation("orphans are not waited for", children, "is_orphan", _no_orphans),
+    Mutation("every failure is the same", supervisor, "directive_of", _no_directives),
+    Mutation("dynamic: every failure is the same", dynamic, "directive_of", _no_directives),
+    Mutation("a group stops at what stops", Supervisor, "_restarted", _leaves_the_rest),
 )
 
 

@@ -13,6 +13,8 @@ from typing import Literal
 Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
+OnError = Literal["", "resume", "restart", "stop", "escalate"]
+"""What follows when a leaf raises, whatever it is. The empty one is none."""
 
 
 class Start(Enum):
@@ -59,6 +61,7 @@ class Leaf(Node):
     """A worker. `starts` are the outcomes of its first attempts, over all its lives; later ones are
     READY."""
 
+    on_error: OnError = ""
     manner: Manner = Manner.PLAIN
     start_s: float = 0.0
     stop_s: float = 0.0
