@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.runtime import (
     KILL,
@@ -13,24 +16,20 @@ from actors.runtime import (
     Actor,
     ActorDied,
     CallTimeout,
-    Ignore,
     MailboxFull,
     NameUp,
     Overflow,
+    open_system,
 )
-from actors.testkit import advance, settle
+from actors.testkit import advance, run_virtual, settle
 from supervision import (
     ChildSpec,
-    Directive,
-    Done,
     Entities,
     InvalidSpec,
     Passivated,
     Passivation,
-    SpawnerHandle,
     Supervisor,
     SupervisorSpec,
-    admin,
 )
 from supervision.residents import Resident
 from tests.supervision.actors import Stage
@@ -222,26 +221,6 @@ async def test_what_waits_outlives_the_region_and_its_supervisor(stage: Stage, p
     assert entities.statistics()["leaving"] == 0, "the new region hears of ends"
 
 
-@pytest.mark.parametrize("busy", [False, True])
-async def test_nothing_goes_to_an_orphan_that_still_has_the_name(stage: Stage, busy: bool) -> None:
-    class Stubborn(Thoughtful):
-        trap_exit = True
-
-    entities, town = await open_town(stage, Stubborn)
-    town.stop_s = 1.0
-    orphan = SpawnerHandle(stage.system, "rooms.spawner").ensure("room:wood")
-    await settle()
-    assert orphan is not None
-    if busy:
-        orphan.cast("from elsewhere")
-        await settle()
-    stage.ref("rooms.spawner").exit(KILL)
-    await advance(0.1)
-    assert orphan.is_alive()
-    assert await entities.entity("room", "wood").call("a", timeout_s=10.0) == 2
-    assert town.topics("wood") == ["from elsewhere", "a"][not busy :]
-
-
 async def test_an_entity_that_dies_as_soon_as_it_is_ready_takes_nothing_along(stage: Stage) -> None:
     class Reaper(Actor):
         def on_receive(self, message: Any) -> None:
@@ -253,116 +232,6 @@ async def test_an_entity_that_dies_as_soon_as_it_is_ready_takes_nothing_along(st
     assert reaper is not None
     stage.system.watch_name("room:wood", reaper)
     assert await entities.entity("room", "wood").call("a") == 2
-
-
-async def test_an_entity_that_stops_by_its_failure_comes_back_only_for_a_message(
-    stage: Stage,
-) -> None:
-    entities, town = await open_town(stage, on_error={ValueError: Directive.STOP})
-    wood = entities.entity("room", "wood")
-    await wood.call(1)
-    wood.cast("crash")
-    await advance(10.0)
-    assert town.lives == {"wood": 1}
-    assert entities.statistics()["coming"] == 0
-    assert await wood.call(2) == 2
-
-
-async def test_one_that_is_started_when_there_is_place_and_is_not_needed_is_forgotten(
-    stage: Stage,
-) -> None:
-    entities, town = await open_town(stage, live_max=1)
-    town.stop_s = 1.0
-    await entities.entity("room", "wood").call("a")
-    town.start = ignore
-    with pytest.raises(ActorDied, match="room:lake is not needed"):
-        await entities.entity("room", "lake").call("b")
-    assert entities.statistics()["coming"] == 0
-
-
-async def test_one_that_is_restarted_and_is_not_needed_is_forgotten(stage: Stage) -> None:
-    entities, town = await open_town(stage)
-
-    async def fail_once(id_: str) -> None:
-        town.start = ignore
-        raise ValueError("no bed")
-
-    town.start = fail_once
-    with pytest.raises(ActorDied, match="room:wood is not needed"):
-        await entities.entity("room", "wood").call("a")
-
-
-async def test_one_that_an_operator_terminates_comes_when_something_waits(stage: Stage) -> None:
-    entities, _ = await open_town(stage, idle_s=4.0)
-    wood = entities.entity("room", "wood")
-    await wood.call("a")
-    wood.cast("crash")
-    await settle()
-    spawner = stage.ref("rooms.spawner")
-    assert wood.cast("b")
-    assert await admin.terminate_child(spawner, "room:wood") == Done()
-    assert await wood.call("c", timeout_s=2.0) == 2
-
-
-async def test_one_that_comes_back_while_there_is_no_region_is_passivated(stage: Stage) -> None:
-    entities, _ = await open_town(stage)
-    wood = entities.entity("room", "wood")
-    await wood.call("a")
-    wood.cast("crash")
-    await settle()
-    stage.ref("rooms").exit(KILL)
-    await advance(10.0)
-    assert stage.ref("room:wood").incarnation == 2
-    assert entities.statistics()["here"] == 1
-    await advance(200.0)
-    assert stage.system.whereis("room:wood") is None
-
-
-async def test_nothing_goes_to_one_whose_supervisor_has_ended(stage: Stage) -> None:
-    class Stubborn(Thoughtful):
-        trap_exit = True
-
-    entities, town = await open_town(stage, Stubborn)
-    wood = entities.entity("room", "wood")
-    wood.cast("a")
-    await advance(0.5)
-    stage.ref("rooms.spawner").exit(KILL)
-    await settle()
-    assert stage.ref("room:wood").is_alive(), "it has been told to end, and is not at it yet"
-    assert await wood.call("b", timeout_s=10.0) == 2
-    assert town.topics("wood") == ["a", "b"]
-
-
-async def test_entities_serve_those_that_are_stopped_before_them(stage: Stage) -> None:
-    class Guest(Actor):
-        trap_exit = True
-
-        async def on_stop(self) -> None:  # type: ignore[override]  # pykka declares it sync
-            answers.append(await wood.call("goodbye"))
-
-    answers: list[int] = []
-    entities = rooms(Town())
-    wood = entities.entity("room", "wood")
-    tree = SupervisorSpec(children=(entities.child_spec(), ChildSpec("guest", Guest)))
-    root = await stage.system.start(Supervisor, tree)
-    assert root is not None
-    await stage.system.stop(root)
-    assert answers == [1]
-
-
-async def ignore(_: str) -> None:
-    raise Ignore
-
-
-async def test_an_entity_that_is_not_needed_is_not_asked_for_ever(stage: Stage) -> None:
-    entities, town = await open_town(stage)
-    town.start = ignore
-    with pytest.raises(ActorDied, match="room:wood is not needed"):
-        await entities.entity("room", "wood").call("a")
-    await settle()
-    assert entities.statistics() == {
-        "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 1
-    }  # fmt: skip
 
 
 async def test_an_entity_that_does_not_end_is_killed_and_comes_back(stage: Stage) -> None:
@@ -465,3 +334,105 @@ def test_bad_settings_and_addresses_are_named() -> None:
     assert paths == ["rooms.a:b", "rooms.live_max", "rooms.idle_s"]
     with pytest.raises(ValueError, match="kind: 'hall' is none of rooms: room"):
         rooms(Town()).entity("hall", "wood")
+
+
+# --------------------------------------------------------------------------- any interleaving
+
+ID = st.sampled_from("abc")
+STEPS = st.one_of(
+    st.tuples(st.just("send"), ID),
+    st.tuples(st.just("send"), ID),
+    st.tuples(st.just("ask"), ID),
+    st.tuples(st.just("passivate"), ID),
+    st.tuples(st.just("wait"), st.sampled_from([0.0, 0.3, 1.0, 20.0])),
+    st.tuples(st.just("turn"), st.just("")),
+)
+CRASHES = st.one_of(
+    STEPS,
+    st.tuples(st.just("kill"), ID),
+    st.tuples(st.just("fail to start"), st.just("")),
+    st.tuples(st.just("kill part"), st.sampled_from(["rooms", "rooms.spawner"])),
+)
+
+
+async def live(steps: list[tuple[str, Any]], actor: type[Room]) -> tuple[Town, dict[str, int], int]:
+    """Do all that and let it settle; what was sent to each, and how many asks got no answer."""
+    town, sent, failures, unanswered = Town(), dict.fromkeys("abc", 0), 0, 0
+
+    async def start(_: str) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError("no store")
+
+    town.start, town.start_s, town.stop_s = start, 0.2, 0.2
+    entities = rooms(town, actor, live_max=2, idle_s=10.0, intensity=100)
+    part = entities.child_spec()
+    async with open_system(random.Random(3)) as system, trio.open_nursery() as nursery:
+        spec = SupervisorSpec(intensity=1000, children=(part,))
+        await system.start(Supervisor, spec)
+
+        async def ask(id_: str) -> None:
+            nonlocal unanswered
+            number, sent[id_] = sent[id_], sent[id_] + 1
+            try:
+                await entities.entity("room", id_).call(number, timeout_s=1000.0)
+            except ActorDied:
+                unanswered += 1
+
+        for what, about in steps:
+            match what:
+                case "send":
+                    assert entities.entity("room", about).cast(sent[about])
+                    sent[about] += 1
+                case "ask":
+                    nursery.start_soon(ask, about)
+                    await trio.lowlevel.checkpoint()
+                case "passivate":
+                    entities.entity("room", about).passivate()
+                case "wait":
+                    await advance(about)
+                case "turn":
+                    await trio.lowlevel.checkpoint()
+                case "fail to start":
+                    failures += 1
+                case _:
+                    ref = system.whereis(about if what == "kill part" else f"room:{about}")
+                    if ref is not None:
+                        ref.exit(KILL)
+        await advance(40.0)
+        assert entities.statistics() == {
+            "here": 0, "coming": 0, "leaving": 0, "waiting": 0, "refused": 0
+        }  # fmt: skip
+        assert not [name for name in system.names if name.startswith("room:")]
+    return town, sent, unanswered
+
+
+@given(steps=st.lists(STEPS, max_size=15))
+def test_without_a_crash_every_message_is_handled_once_and_in_order(
+    steps: list[tuple[str, Any]],
+) -> None:
+    town, sent, unanswered = run_virtual(live, steps, Thoughtful)
+    assert {id_: town.topics(id_) for id_ in sent} == {id_: [*range(n)] for id_, n in sent.items()}
+    assert unanswered == 0
+
+
+@given(steps=st.lists(CRASHES, max_size=15))
+def test_whatever_crashes_no_message_is_handled_twice_or_out_of_order(
+    steps: list[tuple[str, Any]],
+) -> None:
+    town, sent, _ = run_virtual(live, steps, Room)
+    for id_, count in sent.items():
+        heard = town.topics(id_)
+        assert heard == sorted(set(heard))
+        assert set(heard) <= set(range(count))
+
+
+@given(steps=st.lists(CRASHES.filter(lambda step: step[0] != "kill"), max_size=15))
+def test_a_region_that_crashes_or_a_start_that_fails_loses_nothing(
+    steps: list[tuple[str, Any]],
+) -> None:
+    steps = [step for step in steps if step != ("kill part", "rooms.spawner")]
+    town, sent, unanswered = run_virtual(live, steps, Room)
+    assert {id_: town.topics(id_) for id_ in sent} == {id_: [*range(n)] for id_, n in sent.items()}
+    assert unanswered == 0
