@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from cassandra import (
     AuthenticationFailed,
+    InvalidRequest,
     RateLimitReached,
     RequestValidationException,
     Unavailable,
@@ -34,6 +35,11 @@ REFUSED = (
 """Before anything was carried out, or sent."""
 
 
+_GONE = ("does not exist", "unconfigured table", "Undefined column name")
+"""How a table, keyspace or column is said to be missing: a restore is under way, or the schema is
+of another program."""
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether the request was surely not carried out."""
     if isinstance(error, NoHostAvailable):
@@ -46,7 +52,7 @@ def is_refusal(error: Exception) -> bool:
         )
     if isinstance(error, RateLimitReached):
         return bool(error.rejected_by_coordinator)  # else some replicas may have written
-    return isinstance(error, REFUSED)
+    return isinstance(error, REFUSED) or is_schema_gone(error)
 
 
 def is_unreached(error: Exception) -> bool:
@@ -54,8 +60,14 @@ def is_unreached(error: Exception) -> bool:
     return str(error) in ("Host has been marked down or removed", "Pool is shutdown")
 
 
+def is_schema_gone(error: Exception) -> bool:
+    return isinstance(error, InvalidRequest) and any(words in str(error) for words in _GONE)
+
+
 def is_mistake(error: Exception) -> bool:
     """Whether the request can never succeed: a setting that is wrong, or a bug of ours."""
+    if is_schema_gone(error):
+        return False
     if isinstance(error, RequestValidationException | ValidationMessage | AuthenticationFailed):
         return not isinstance(error, RateLimitReached)
     return not isinstance(error, OSError) and not type(error).__module__.startswith("cassandra")

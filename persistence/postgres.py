@@ -19,6 +19,7 @@ from typing import Final
 import psycopg
 import trio
 
+from persistence import migrations
 from persistence.errors import Corrupt, StoreUnavailable
 from persistence.postgres_contacts import PostgresContacts
 from persistence.postgres_directory import (
@@ -43,6 +44,7 @@ class PostgresStores:
     def __init__(self, shards: SqlShards) -> None:
         accounts = AccountProjection(shards)
         members = MembersProjection(shards)
+        self._schema: Final = migrations.load("postgres")[-1].number
         self.shards: Final = shards
         self.outbox: Final = Outbox(
             shards,
@@ -54,8 +56,11 @@ class PostgresStores:
         self.threads: Final = PostgresThreads(shards, self.outbox)
 
     async def health(self) -> None:
-        """Prove that every database answers and takes writes. Raises `StoreError` if not."""
-        await together(partial(_check, database) for database in self.shards.databases)
+        """Prove that every database answers, takes writes and has the schema: of a restore that
+        is under way it may be missing, or older. Raises `StoreError` if not."""
+        await together(
+            partial(_check, database, self._schema) for database in self.shards.databases
+        )
 
     def statistics(self) -> dict[str, int]:
         return {**self.shards.statistics(), **self.outbox.statistics()}
@@ -75,10 +80,12 @@ def databases_of(urls: Sequence[str], rng: random.Random) -> list[Database]:
     return databases
 
 
-async def _check(database: Database) -> None:
-    ((is_standby, is_read_only),) = await database.read(READY, {})
+async def _check(database: Database, oldest: int) -> None:
+    ((is_standby, is_read_only, schema),) = await database.read(READY, {})
     if is_standby or is_read_only == "on":
         raise StoreUnavailable(f"{database.name}: takes no writes now")
+    if (schema or 0) < oldest:
+        raise StoreUnavailable(f"{database.name}: its schema is older than this program")
 
 
 @asynccontextmanager

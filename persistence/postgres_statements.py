@@ -177,4 +177,7 @@ OLD_ENTRIES = (
 
 # ---------------------------------------------------------------------------- health
 
-READY = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
+READY = (
+    "SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), max(number)"
+    " FROM migrations"
+)

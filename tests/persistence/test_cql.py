@@ -8,8 +8,8 @@ import pytest
 from cassandra.cluster import Session
 
 from persistence.cql import open_log
-from persistence.errors import Corrupt
-from persistence.records import ThreadId
+from persistence.errors import Corrupt, StoreUnavailable
+from persistence.records import Failed, ThreadId
 from tests.contracts.cql import (
     connected,
     driver_ends_with_the_module,  # noqa: F401  (a fixture)
@@ -51,3 +51,19 @@ async def test_keyspace_of_a_newer_program_is_refused() -> None:
     with pytest.raises(Corrupt, match="newer than this program: it has 0002_new"):
         async with open_log(url(keyspace)):
             pass
+
+
+async def test_log_whose_tables_are_gone_is_unavailable_until_they_are_back() -> None:
+    """As during a restore. Nothing is a crash, and nobody need start anything again."""
+    place = url(keyspace := f"gone_{uuid.uuid4().hex}")
+    async with open_log(place) as log:
+        claim = await log.claim(ThreadId("g1"), 0)
+        connected(NAME).session.execute(f"DROP KEYSPACE {keyspace}", timeout=60)
+        with pytest.raises(StoreUnavailable):
+            await log.health()
+        (outcome,) = await log.append([append(ThreadId("g1"), claim.head.epoch, 0, event(1))])
+        assert isinstance(outcome, Failed)
+        assert outcome.known
+        async with open_log(place):
+            await log.health()
+            assert (await log.claim(ThreadId("g1"), 0)).head.epoch == 1

@@ -34,6 +34,8 @@ SHUT = ConnectionException("Pool is shutdown")
         RateLimitReached(OperationType.Write, rejected_by_coordinator=True),
         ConnectionBusy(),
         NoConnectionsAvailable(),
+        InvalidRequest('code=2200 [Invalid query] message="table events does not exist"'),
+        InvalidRequest('code=2200 [Invalid query] message="unconfigured table events"'),
         NoHostAvailable("", {}),
         NoHostAvailable("", {"a": DOWN, "b": SHUT, "c": NoConnectionsAvailable()}),
     ],
