@@ -5,37 +5,15 @@ The other modules run on PostgreSQL too, with `COPPICE_TEST_SQL`.
 
 from __future__ import annotations
 
-import json
-import time
-import urllib.error
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from tests.e2e.wire import DEADLINE_S, PASSWORD, Server
+from tests.e2e.wire import DEADLINE_S, PASSWORD, ROOT, Server
 from tests.servers.postgres import OwnServer, PostgresServer
-
-
-def ready(server: Server) -> tuple[int, dict[str, Any]]:
-    try:
-        return 200, json.loads(server.look("/ready"))
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())
-
-
-def becomes(server: Server, status: int) -> dict[str, Any]:
-    """What `/ready` says with this status; an answer may be a second old."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while True:
-        found, details = ready(server)
-        if found == status:
-            return details
-        assert time.monotonic() < deadline_s, details
-
-
-def metric(server: Server, name: str) -> float:
-    lines = server.look("/metrics").decode().splitlines()
-    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
 
 
 def test_outage_is_told_apart_and_passes(
@@ -46,25 +24,25 @@ def test_outage_is_told_apart_and_passes(
     server = special(COPPICE_SQL=",".join(own_postgres.create(2)))
     ann, bob = server.user(), server.user()
     ann.say(bob, "before")
-    assert ready(server) == (200, {"ready": True, "state": "serving", "missing": [],
+    assert server.ready() == (200, {"ready": True, "state": "serving", "missing": [],
                                    "stores": {"sql": "ok", "log": "ok"}})  # fmt: skip
-    assert metric(server, "coppice_healthy_sql") == 1
+    assert server.metric("coppice_healthy_sql") == 1
     own_postgres.stop()
-    details = becomes(server, 503)
+    details = server.becomes(503)
     assert details["state"] == "store unavailable"
     assert details["stores"]["log"] == "ok"
     assert "password" not in details["stores"]["sql"]
-    assert metric(server, "coppice_healthy_sql") == 0
-    assert metric(server, "coppice_healthy_log") == 1
+    assert server.metric("coppice_healthy_sql") == 0
+    assert server.metric("coppice_healthy_log") == 1
     ann.say(bob, "during")
     assert bob.event("msg", text="during")
     assert server.wire().refused("login", user=ann.user, **{"pass": PASSWORD}) == "unavailable"
     own_postgres.start()
     assert server.device(ann).uid == ann.uid
-    becomes(server, 200)
+    server.becomes(200)
     ann.say(bob, "after")
     assert bob.event("msg", text="after")
-    assert metric(server, "coppice_sql_lost_total") > 0
+    assert server.metric("coppice_sql_lost_total") > 0
 
 
 def test_users_and_groups_outlive_the_server(
@@ -79,3 +57,49 @@ def test_users_and_groups_outlive_the_server(
     server = special(**settings)
     again = server.device(bob)
     assert [line["thread"] for line in again.ok("thread.list")["threads"]] == [thread]
+
+
+def test_schema_that_goes_under_a_server_is_an_outage_that_passes(
+    postgres: PostgresServer, special: Callable[..., Server]
+) -> None:
+    """As during a restore: an older schema, then none."""
+    (url,) = postgres.create()
+    database = urlsplit(url).path[1:]
+    server = special(COPPICE_SQL=url)
+    ann, bob = server.user(), server.user()
+    ann.say(bob, "before")
+    for gone, back, words in (
+        (
+            "UPDATE migrations SET number = number - 1000",
+            "UPDATE migrations SET number = number + 1000",
+            "its schema is older than this program",
+        ),
+        (
+            "ALTER SCHEMA public RENAME TO away",
+            "ALTER SCHEMA away RENAME TO public",
+            'relation "migrations" does not exist',
+        ),
+    ):
+        postgres.execute(gone, database)
+        assert words in server.becomes(503)["stores"]["sql"]
+        assert server.metric("coppice_healthy_sql") == 0
+        ann.say(bob, "during")
+        postgres.execute(back, database)
+        server.becomes(200)
+        assert server.device(ann).uid == ann.uid
+
+
+def test_schema_of_a_newer_program_stops_the_start(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    (url,) = postgres.create()
+    newer = "INSERT INTO migrations VALUES (99, '0099_later.sql', '')"
+    postgres.execute(newer, urlsplit(url).path[1:])
+    ended = subprocess.run(
+        [sys.executable, "run.py", "serve", "--port", "0", "--data", str(tmp_path)],
+        cwd=ROOT, env=os.environ | {"COPPICE_SQL": url},
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "the schema is newer than this program: it has 0099_later.sql" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -98,6 +98,28 @@ class Server:
             body: bytes = response.read()
             return body
 
+    def ready(self) -> tuple[int, dict[str, Any]]:
+        """The status of `/ready`, and what it says."""
+        try:
+            return 200, json.loads(self.look("/ready"))
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def becomes(self, status: int) -> dict[str, Any]:
+        """What `/ready` says once it has this status; an answer may be a second old."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while True:
+            found, details = self.ready()
+            if found == status:
+                return details
+            assert time.monotonic() < deadline_s, details
+
+    def metric(self, name: str) -> float:
+        """A sample without labels."""
+        lines = self.look("/metrics").decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
     def kill(self, actor: str, reason: str = "kill") -> bool:
         """End an actor through the lab; False when there is none of this name now."""
         body = json.dumps({"actor": actor, "reason": reason}).encode()
