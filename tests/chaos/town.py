@@ -6,6 +6,7 @@ be killed meanwhile. `verdict()` reads every log back and says what is wrong.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -36,6 +37,11 @@ class Person:
         """The device this person writes on."""
         return self.devices[0]
 
+    @property
+    def phone(self) -> Device:
+        """Another one, if they have another."""
+        return self.devices[-1]
+
 
 class Town:
     """People, their devices and their record. Make one with `settle`."""
@@ -43,6 +49,8 @@ class Town:
     def __init__(self, rng: random.Random, ledger: Ledger, people: list[Person]) -> None:
         self.rng, self.ledger, self.people = rng, ledger, people
         self.acknowledged = Milestones()
+        self.slowest_s = 0.0
+        """The longest that anybody waited for an acknowledgement."""
         self._number = 0
 
     @property
@@ -69,7 +77,9 @@ class Town:
         while not enough.is_set():
             sent = self._next(person)
             self.ledger.submit(sent)
+            begun_s = trio.current_time()
             await person.desk.post(sent)
+            self.slowest_s = max(self.slowest_s, trio.current_time() - begun_s)
             if sent.target is None:
                 person.written.append(sent)
             self.acknowledged.add()
@@ -130,14 +140,19 @@ class Town:
 
 
 class Milestones:
-    """Counts, and lets others wait for a count instead of a time."""
+    """Counts, and lets others wait for a count instead of a time. `gap_s` is the longest time
+    between two."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.gap_s = 0.0
+        self._last_s = math.inf
         self._moved = trio.Event()
 
     def add(self) -> None:
         self.count += 1
+        now_s = trio.current_time()
+        self.gap_s, self._last_s = max(self.gap_s, now_s - self._last_s), now_s
         self._moved.set()
         self._moved = trio.Event()
 

@@ -139,8 +139,10 @@ class OwnServer(PostgresServer):
             self.start()
 
     def stop(self, how: int = signal.SIGQUIT) -> None:
-        """SIGQUIT: as a crash, without a farewell to anybody; SIGINT: connections are ended."""
-        self._process.send_signal(how)
+        """SIGQUIT: as a crash, without a farewell to anybody; SIGINT: connections are ended;
+        SIGKILL, to every process of it: nothing is cleaned up."""
+        for pid in self._pids() if how == signal.SIGKILL else [self._process.pid]:
+            os.kill(pid, how)
         self._process.wait(30)
         self._drain.join()
         assert self._process.stderr is not None
@@ -149,8 +151,7 @@ class OwnServer(PostgresServer):
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Nothing of it runs inside; connections stay open."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        pids = [self._process.pid, *map(int, children.read_text().split())]
+        pids = self._pids()
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -158,6 +159,10 @@ class OwnServer(PostgresServer):
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
+
+    def _pids(self) -> list[int]:
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [self._process.pid, *map(int, children.read_text().split())]
 
     def close(self) -> None:
         if self._process.poll() is None:
