@@ -36,8 +36,9 @@ if TYPE_CHECKING:  # each takes as long to import as all the rest
 HEALTH_AGE_S: Final = 1.0
 """Who asks within this time of somebody else gets the same answer: the embedded store writes and
 syncs a row for each."""
-HEALTH_DEADLINE_S: Final = 2.0
-"""A store that takes longer would make every request late: not healthy."""
+HEALTH_DEADLINE_S: Final = 4.0
+"""A cluster gets around a node that froze when one request has timed out, after 2 s. A store that
+takes longer would make every request late: not healthy."""
 
 logger = structlog.get_logger("stores")
 
