@@ -21,6 +21,8 @@ from typing import Any
 
 RECEIVE_BYTES = 65_536
 IN_FLIGHT = 2
+RUN = os.urandom(4).hex()
+"""In the name of every user: a database may know those of another run."""
 TEXT = "The wood regrows from its stumps, and nobody counts the rings." + "." * 40
 
 
@@ -90,7 +92,7 @@ class Load:
     def __init__(self) -> None:
         self.peers: list[Peer] = []
         self.selector = selectors.DefaultSelector()
-        self.acks = self.deliveries = 0
+        self.acks = self.deliveries = self.refused = 0
         self.latencies: list[float] = []
         self.active = False
 
@@ -101,7 +103,7 @@ class Load:
 
     def run(self, seconds: float, kick: Callable[[Peer], None]) -> dict[str, Any]:
         """Keep everyone busy for a while, then let what is in flight land."""
-        self.acks = self.deliveries = 0
+        self.acks = self.deliveries = self.refused = 0
         self.latencies.clear()
         self.active = True
         began = time.perf_counter()
@@ -120,6 +122,7 @@ class Load:
             "seconds": took,
             "acks": acks,
             "deliveries": deliveries,
+            "refused": self.refused,
             "p50_ms": round(1000 * ordered[len(ordered) // 2], 3) if ordered else None,
             "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100], 3) if ordered else None,
         }
@@ -171,7 +174,7 @@ def echo(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], N
 def register(address: tuple[str, int], number: int, prefix: str) -> tuple[Peer, str]:
     """A fresh account on a fresh socket, past the `hello`."""
     peer = Peer(address, number)
-    fields = {"op": "register", "id": 1, "user": f"{prefix}{number}", "pass": "benchmark"}
+    fields = {"op": "register", "id": 1, "user": f"{prefix}{RUN}.{number}", "pass": "benchmark"}
     answer = peer.request(fields)
     assert answer["op"] == "ok", answer
     return peer, answer["uid"]
@@ -199,7 +202,13 @@ def relay(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], 
         elif payload.startswith(b'{"op":"ev","e":"msg"'):
             load.deliveries += 1
         elif payload.startswith(b'{"op":"err"'):
-            raise RuntimeError(payload.decode())
+            refused = json.loads(payload)
+            if refused["code"] != "unavailable":
+                raise RuntimeError(payload.decode())
+            load.refused += 1
+            peer.sent_at.pop(refused["id"].encode(), None)
+            if load.active:
+                send(peer)
 
     for peer, _ in registered:
         peer.on_payload = on_payload

@@ -19,7 +19,7 @@ COMMANDS = {
     "copy": "move the data of a stopped server to PostgreSQL and ScyllaDB or Cassandra",
     "tree": "print the supervision tree of a running server",
     "chat": "chat in the terminal",
-    "bench": "measure: relay, idle, actors",
+    "bench": "measure: relay, stores, log, idle, actors",
 }
 
 INTERRUPTED, BROKEN_PIPE = 130, 141

