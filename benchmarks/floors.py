@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ PG_TABLE = """CREATE TABLE IF NOT EXISTS bench_history (tid int, bid int, aid in
     mtime timestamp, filler char(22))"""
 PG_INSERT = """INSERT INTO bench_history (tid, bid, aid, delta, mtime)
     VALUES (%s, 1, %s, 1, CURRENT_TIMESTAMP)"""
+
+PG_BYTES = "SELECT pg_database_size(current_database()) - pg_total_relation_size('bench_history')"
 
 Run = Callable[[float, float, float], float]
 """Seconds, appends, messages in each of those; the writes each second."""
@@ -128,6 +130,18 @@ def cql(url: str) -> Run:
         return writers.run(seconds, max(1, round(appends)), max(1, round(messages)))
 
     return run
+
+
+def stored_bytes(urls: Sequence[str]) -> int:
+    """What databases take on disk, without the floor's own table in them."""
+    import psycopg
+
+    size = 0
+    for url in urls:
+        with psycopg.connect(url, autocommit=True) as connection:
+            ((found,),) = connection.execute(PG_BYTES).fetchall()
+            size += found
+    return size
 
 
 class CqlWriters:

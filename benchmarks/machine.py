@@ -35,7 +35,7 @@ def postgres(stack: ExitStack) -> postgres_servers.PostgresServer:
 @contextmanager
 def keyspace(name: str) -> Iterator[str]:
     """The URL of a new keyspace on the Cassandra of this name. Raises `LookupError`."""
-    url = cassandra.url(name)
+    url = cassandra.url(name) if name in cassandra.NAMES else None
     if url is None:
         raise LookupError(f"{name} does not run: {servers.HINT}")
     settings = replace(parse(url), keyspace=f"bench_{os.getpid()}_{os.urandom(2).hex()}")

@@ -1,6 +1,6 @@
 """`run.py bench log`: the newest page of threads of every length, bytes on disk, appends.
 
-On the embedded log, and on each CQL cluster that is named or, with none named, runs here. Threads
+On the embedded log and on the CQL clusters that `make servers` starts, or on those named. Threads
 are filled through the log's own `append`, as many messages at a time as a bucket's batch takes, and
 with client ids as real ones have. Pages of all lengths are read in turn, so that whatever else the
 machine does meets all of them: what counts is the growth from the shortest to the longest.
@@ -31,6 +31,7 @@ from benchmarks.processes import ROOT
 from persistence.cql import open_log
 from persistence.cql_buckets import share_of
 from persistence.cql_log import CqlLog
+from persistence.cql_settings import parse
 from persistence.errors import StoreError
 from persistence.protocols import MessageLog
 from persistence.records import (
@@ -45,7 +46,10 @@ from persistence.records import (
     UserId,
 )
 from persistence.sqlite import open_sqlite
+from tests.servers import cassandra
 
+EMBEDDED = "embedded"
+LOGS = (EMBEDDED, *cassandra.NAMES)
 BODY = b'{"text":"%s"}' % (b"x" * 185)
 FILL_EVENTS = 256
 PAGE_EVENTS = 50
@@ -60,14 +64,15 @@ Call = Callable[[], Awaitable[None]]
 def main() -> None:
     parser = argparse.ArgumentParser(prog="run.py bench log", description=__doc__)
     parser.add_argument(
-        "--log", nargs="+", default=(), help="cql://…; its keyspace keeps what is written"
-    )
+        "logs", nargs="*", default=LOGS, metavar="LOG",
+        help=f"of {', '.join(LOGS)}, or cql://…, whose keyspace keeps what is written",
+    )  # fmt: skip
     parser.add_argument("--messages", type=int, default=1_000_000, help="default %(default)s")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="few: does it still work?")
     options = parser.parse_args()
     with ExitStack() as stack:
-        places, missing = logs(options.log, stack)
+        places, missing = logs(options.logs, stack)
         divisor = QUICK_DIVISOR if options.quick else 1
         messages = max(1_000, options.messages // divisor)
         found = {}
@@ -80,15 +85,18 @@ def main() -> None:
     print(json.dumps(report) if options.json else "\n".join(text(report)))
 
 
-def logs(urls: Sequence[str], stack: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
+def logs(names: Sequence[str], stack: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
     """URLs by name, without one for the embedded log; and why others are not among them."""
-    places, missing = {"embedded": ""}, {}
-    if urls:
-        return places | {f"cql {number}": url for number, url in enumerate(urls, 1)}, {}
-    for name in ("cassandra-1", "cassandra-3"):
+    places, missing = {}, {}
+    for name in names:
         try:
-            places[name] = stack.enter_context(keyspace(name))
-        except LookupError as reason:
+            if name == EMBEDDED:
+                places[name] = ""
+            elif "://" in name:
+                places[str(parse(name))] = name
+            else:
+                places[name] = stack.enter_context(keyspace(name))
+        except (LookupError, ValueError) as reason:
             missing[name] = str(reason)
     return places, missing
 

@@ -16,9 +16,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.floors import stored_bytes
 from benchmarks.processes import ROOT, Server, Worker, coppice, echo_server, worker
 
 USERS, ROUNDS, ROUND_S, WARM_UP_S = 500, 5, 3.0, 2.0
@@ -40,7 +41,9 @@ floor: bare writes of the message log, {appends_per_commit:.0f} x {messages_per_
   ratio to floor                 {ratio_to_log_floor:>10.3f}"""
 SQL_TEXT = """\
 floor: bare inserts into PostgreSQL, which messages do not touch
-  rows                           {sql_floor_per_s:>10,.0f} /s"""
+  rows                           {sql_floor_per_s:>10,.0f} /s
+PostgreSQL's disk for each user, session and half a thread
+  bytes                          {sql_bytes_per_user:>10,.0f}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,11 @@ class Running:
 
     server: Server
     load: Worker
-    floors: Mapping[str, Worker] = field(default_factory=dict)
+    floors: Mapping[str, Worker]
+    sql: Sequence[str]
+    users: int
+    empty_bytes: int
+    """What the databases held before the first user."""
 
     def round(self, seconds: float, echo_per_s: float) -> Figures:
         """The server for so many seconds, then each of the floors."""
@@ -138,7 +145,7 @@ class Running:
         floors = {
             name: floor.run(seconds, *portions)["per_s"] for name, floor in self.floors.items()
         }
-        return {
+        figures = {
             "acked_per_s": acked_per_s,
             "deliveries_per_s": result["deliveries"] / result["seconds"],
             "refused": result["refused"],
@@ -151,6 +158,10 @@ class Running:
             **{f"{name}_floor_per_s": per_s for name, per_s in floors.items()},
             **{f"ratio_to_{name}_floor": acked_per_s / per_s for name, per_s in floors.items()},
         }
+        if self.sql:
+            grown = stored_bytes(self.sql) - self.empty_bytes
+            figures["sql_bytes_per_user"] = grown / self.users
+        return figures
 
 
 def started(setup: Setup, users: int, stack: ExitStack) -> Running:
@@ -158,8 +169,9 @@ def started(setup: Setup, users: int, stack: ExitStack) -> Running:
     floors = {name: stack.enter_context(worker("benchmarks.floors", *command))
               for name, command in commands(setup, stack)}  # fmt: skip
     server = stack.enter_context(coppice(setup.sql, setup.log))
+    empty_bytes = stored_bytes(setup.sql)
     load = stack.enter_context(worker("benchmarks.load", "relay", server.address, str(users)))
-    return Running(server, load, floors)
+    return Running(server, load, floors, setup.sql, users, empty_bytes)
 
 
 def commands(setup: Setup, stack: ExitStack) -> Iterator[tuple[str, Sequence[str]]]:

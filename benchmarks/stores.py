@@ -37,6 +37,7 @@ COLUMNS = {
     "log_floor_per_s": ("log floor", ",.0f"),
     "ratio_to_log_floor": ("/floor", ".2f"),
     "sql_floor_per_s": ("sql floor", ",.0f"),
+    "sql_bytes_per_user": ("B/user", ",.0f"),
     "refused": ("refused", ",.0f"),
 }
 
