@@ -52,6 +52,12 @@ def keyspace(name: str) -> Iterator[str]:
         cluster.shutdown()
 
 
+def node_pids(name: str) -> list[int]:
+    """The processes of the Cassandra of this name."""
+    homes = [servers.directory() / name / address for address in cassandra.ADDRESSES[name]]
+    return [int((home / "pid").read_text()) for home in homes]
+
+
 def table_bytes(url: str) -> int:
     """What the tables of a keyspace take on the disk of one Cassandra node, which is told to write
     what it still has in memory; to the mebibyte. Each node has all of it only if there are as many

@@ -42,9 +42,7 @@ class Server:
         self._ops = others[0] if others else None
 
     def cpu_s(self) -> float:
-        """CPU time spent so far, in user and kernel mode."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.process.pid)
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
@@ -61,6 +59,12 @@ class Server:
         with self.process:
             self.process.terminate()
             self.process.wait(STOP_S)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that a process has spent so far, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Worker:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.floors import stored_bytes
-from benchmarks.processes import ROOT, Server, Worker, coppice, echo_server, worker
+from benchmarks.processes import ROOT, Server, Worker, coppice, cpu_s, echo_server, worker
 
 USERS, ROUNDS, ROUND_S, WARM_UP_S = 500, 5, 3.0, 2.0
 QUICK_USERS, QUICK_ROUND_S = 10, 0.3
@@ -53,6 +53,8 @@ class Setup:
     name: str
     sql: Sequence[str] = ()
     log: str = ""
+    log_pids: Sequence[int] = ()
+    """The nodes of the log, if they are on this machine."""
 
 
 def main() -> None:
@@ -122,19 +124,20 @@ def measure(setups: Sequence[Setup], users: int, rounds: int, quick: bool) -> di
 class Running:
     """A server on some stores, its load, and the floors of those stores by name."""
 
+    setup: Setup
+    users: int
     server: Server
     load: Worker
     floors: Mapping[str, Worker]
-    sql: Sequence[str]
-    users: int
     empty_bytes: int
     """What the databases held before the first user."""
 
     def round(self, seconds: float, echo_per_s: float) -> Figures:
         """The server for so many seconds, then each of the floors."""
-        before, before_s = self.server.metrics(), self.server.cpu_s()
+        before, ours_s, nodes_s = self.server.metrics(), self.server.cpu_s(), self._nodes_cpu_s()
         result = self.load.run(seconds)
-        cpu_s, after = self.server.cpu_s() - before_s, self.server.metrics()
+        ours_s, nodes_s = self.server.cpu_s() - ours_s, self._nodes_cpu_s() - nodes_s
+        after = self.server.metrics()
         commits, appends, messages = (
             after[name] - before[name]
             for name in ("coppice_journal_commits", "coppice_journal_appends",
@@ -151,17 +154,22 @@ class Running:
             "refused": result["refused"],
             "p50_ms": result["p50_ms"] or 0.0,
             "p99_ms": result["p99_ms"] or 0.0,
-            "cpu_us_per_message": cpu_s * 1e6 / max(1, messages),
+            "cpu_us_per_message": ours_s * 1e6 / max(1, messages),
             "appends_per_commit": portions[0],
             "messages_per_append": portions[1],
             "ratio_to_echo": acked_per_s / echo_per_s,
             **{f"{name}_floor_per_s": per_s for name, per_s in floors.items()},
             **{f"ratio_to_{name}_floor": acked_per_s / per_s for name, per_s in floors.items()},
         }
-        if self.sql:
-            grown = stored_bytes(self.sql) - self.empty_bytes
+        if self.setup.log_pids:
+            figures["log_cpu_us_per_message"] = nodes_s * 1e6 / max(1, messages)
+        if self.setup.sql:
+            grown = stored_bytes(self.setup.sql) - self.empty_bytes
             figures["sql_bytes_per_user"] = grown / self.users
         return figures
+
+    def _nodes_cpu_s(self) -> float:
+        return sum(map(cpu_s, self.setup.log_pids))
 
 
 def started(setup: Setup, users: int, stack: ExitStack) -> Running:
@@ -171,7 +179,7 @@ def started(setup: Setup, users: int, stack: ExitStack) -> Running:
     server = stack.enter_context(coppice(setup.sql, setup.log))
     empty_bytes = stored_bytes(setup.sql)
     load = stack.enter_context(worker("benchmarks.load", "relay", server.address, str(users)))
-    return Running(server, load, floors, setup.sql, users, empty_bytes)
+    return Running(setup, users, server, load, floors, empty_bytes)
 
 
 def commands(setup: Setup, stack: ExitStack) -> Iterator[tuple[str, Sequence[str]]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks.machine import keyspace, postgres
+from benchmarks.machine import keyspace, node_pids, postgres
 from benchmarks.relay import Setup, add_options, measure
 
 SETUPS = {
@@ -31,6 +31,7 @@ COLUMNS = {
     "p50_ms": ("p50 ms", ",.0f"),
     "p99_ms": ("p99 ms", ",.0f"),
     "cpu_us_per_message": ("CPU us", ",.0f"),
+    "log_cpu_us_per_message": ("nodes us", ",.0f"),
     "ratio_to_echo": ("/echo", ".2f"),
     "appends_per_commit": ("app/com", ",.0f"),
     "messages_per_append": ("msg/app", ".1f"),
@@ -72,7 +73,7 @@ def present(names: list[str], stack: ExitStack) -> tuple[list[Setup], dict[str, 
         except LookupError as reason:
             missing[name] = str(reason)
         else:
-            setups.append(Setup(name, sql, log))
+            setups.append(Setup(name, sql, log, node_pids(cluster) if cluster else ()))
     return setups, missing
 
 
