@@ -145,7 +145,7 @@ class Load:
             self.latencies.append(time.perf_counter() - at)
 
 
-def echo(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], None]:
+def echo(load: Load, address: tuple[str, int], users: int, _group: int) -> Callable[[Peer], None]:
     """Every peer keeps `IN_FLIGHT` frames travelling to a server that sends them back."""
     numbers = count()
 
@@ -180,18 +180,35 @@ def register(address: tuple[str, int], number: int, prefix: str) -> tuple[Peer, 
     return peer, answer["uid"]
 
 
-def relay(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], None]:
-    """Users in pairs; each keeps `IN_FLIGHT` durable messages to the other unanswered."""
+def founded(peer: Peer, uids: list[str]) -> str:
+    """The thread of a new group."""
+    fields = {"op": "group.create", "id": 2, "name": "benchmark", "members": uids}
+    answer = peer.request(fields)
+    assert answer["op"] == "ok", answer
+    thread: str = answer["thread"]
+    return thread
+
+
+def relay(load: Load, address: tuple[str, int], users: int, group: int) -> Callable[[Peer], None]:
+    """Users in groups, or pairs; each keeps `IN_FLIGHT` durable messages to its own unanswered."""
     numbers = count()
     registered = [register(address, number, "relay") for number in range(users)]
-    to = {peer.number: registered[peer.number ^ 1][1] for peer, _ in registered}
+    where = b"to" if group == 2 else b"thread"
+    if group == 2:
+        places = {peer.number: registered[peer.number ^ 1][1] for peer, _ in registered}
+    else:
+        places = {}
+        for start in range(0, users, group):
+            members = registered[start : start + group]
+            thread = founded(members[0][0], [uid for _, uid in members])
+            places |= {peer.number: thread for peer, _ in members}
 
     def send(peer: Peer) -> None:
         token = b"%012d" % next(numbers)
         peer.sent_at[token] = time.perf_counter()
         peer.send(
-            b'{"op":"send","id":"%s","to":"%s","cid":"c%s","text":"%s"}'
-            % (token, to[peer.number].encode(), token, TEXT.encode())
+            b'{"op":"send","id":"%s","%s":"%s","cid":"c%s","text":"%s"}'
+            % (token, where, places[peer.number].encode(), token, TEXT.encode())
         )
 
     def on_payload(peer: Peer, payload: bytes) -> None:
@@ -221,7 +238,7 @@ def relay(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], 
     return kick
 
 
-def idle(load: Load, address: tuple[str, int], users: int) -> Callable[[Peer], None]:
+def idle(load: Load, address: tuple[str, int], users: int, _group: int) -> Callable[[Peer], None]:
     """Authenticated connections that do nothing."""
     for number in range(users):
         load.add(register(address, number, "idle")[0])
@@ -236,10 +253,11 @@ def main() -> None:
     parser.add_argument("kind", choices=sorted(KINDS))
     parser.add_argument("address", help="HOST:PORT")
     parser.add_argument("users", type=int)
+    parser.add_argument("group", type=int, nargs="?", default=2, help="users in a thread")
     options = parser.parse_args()
     host, _, port = options.address.rpartition(":")
     load = Load()
-    kick = KINDS[options.kind](load, (host, int(port)), options.users)
+    kick = KINDS[options.kind](load, (host, int(port)), options.users, options.group)
     print(json.dumps({"ready": len(load.peers)}), flush=True)
     for line in sys.stdin:
         words = line.split()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import statistics
 import tempfile
 import time
@@ -50,7 +51,10 @@ from tests.servers import cassandra
 
 EMBEDDED = "embedded"
 LOGS = (EMBEDDED, *cassandra.NAMES)
-BODY = b'{"text":"%s"}' % (b"x" * 185)
+BODY_BYTES = 200
+DIGITS = random.Random(0).randbytes(2**20).hex().encode()
+"""What messages say: compressed to half, as chats are, for no two that lie together are alike."""
+
 FILL_EVENTS = 256
 PAGE_EVENTS = 50
 ROUNDS, PAGES = 3, 500
@@ -191,7 +195,10 @@ def thread_id() -> ThreadId:
 
 
 def message(seq: int) -> Event:
-    return Event(seq, seq, EventKind.MSG, ANN, seq, BODY, ClientId(f"c{seq}"), b"12345678")
+    size = BODY_BYTES - len(b'{"text":""}')
+    start = seq * size % (len(DIGITS) - size)
+    body = b'{"text":"%s"}' % DIGITS[start : start + size]
+    return Event(seq, seq, EventKind.MSG, ANN, seq, body, ClientId(f"c{seq}"), b"12345678")
 
 
 async def filled(log: MessageLog, messages: int) -> ThreadId:

@@ -76,14 +76,18 @@ class Worker:
             [sys.executable, "-m", *command],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._answer()
+        try:
+            self._answer()
+        except BaseException:
+            self.stop()
+            raise
 
     def run(self, seconds: float, *arguments: float) -> dict[str, Any]:
         self._say(" ".join(map(str, ("run", seconds, *arguments))))
         return self._answer()
 
     def stop(self) -> None:
-        with self.process, suppress(BrokenPipeError):  # it may have ended by itself
+        with suppress(BrokenPipeError), self.process:  # it may have ended by itself
             self._say("quit")
             self.process.wait(STOP_S)
 
@@ -96,7 +100,6 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.stop()
             raise RuntimeError(f"{self._name} ended; its error is above")
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -1,8 +1,9 @@
 """`run.py bench relay`: durable acknowledged messages through the whole server.
 
-Users in pairs with two messages in flight each, beside two references in the same rounds: a bare
-trio-websocket echo under the same load, and what the store does at most (`floors`: the message
-log's bare writes in the portions that the server has just had; with `--sql` PostgreSQL's, too).
+Users in pairs, or groups, with two messages in flight each, beside two references in the same
+rounds: a bare trio-websocket echo under the same load, and what the store does at most (`floors`:
+the message log's bare writes in the portions that the server has just had; with `--sql`
+PostgreSQL's, too).
 Server, references and loads are processes of their own. Rounds of all of them alternate; medians
 are reported, and ratios are of figures from the same round.
 """
@@ -28,7 +29,7 @@ QUICK_USERS, QUICK_ROUND_S = 10, 0.3
 Figures = dict[str, float]
 
 TEXT = """\
-relay, {users} users in pairs, 2 in flight each, every ok durable; medians of {rounds} rounds
+{users} users in threads of {group}, 2 in flight each, every ok durable; {rounds} rounds, medians
   durable acknowledged messages  {acked_per_s:>10,.0f} /s
   deliveries                     {deliveries_per_s:>10,.0f} /s
   latency of an ok               p50 {p50_ms} ms, p99 {p99_ms} ms
@@ -55,6 +56,8 @@ class Setup:
     log: str = ""
     log_pids: Sequence[int] = ()
     """The nodes of the log, if they are on this machine."""
+    group: int = 2
+    """Users in each thread."""
 
 
 def main() -> None:
@@ -62,14 +65,15 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--sql", nargs="+", default=(), help="postgresql://… (embedded)")
     parser.add_argument("--log", default="", help="cql://HOST,…/KEYSPACE (embedded)")
+    parser.add_argument("--group", type=int, default=2, help="users in a thread (2: a dm)")
     options = parser.parse_args()
-    setup = Setup("relay", options.sql, options.log)
+    setup = Setup("relay", options.sql, options.log, group=options.group)
     report = measure([setup], options.users, options.rounds, options.quick)
     if setup.name in report["missing"]:
         sys.exit(f"coppice: {report['missing'][setup.name]}")
     figures = {
-        "users": report["users"], "rounds": report["rounds"], "echo_per_s": report["echo_per_s"],
-        **report["setups"][setup.name],
+        "users": report["users"], "group": setup.group, "rounds": report["rounds"],
+        "echo_per_s": report["echo_per_s"], **report["setups"][setup.name],
     }  # fmt: skip
     text = TEXT + ("\n" + SQL_TEXT if setup.sql else "")
     print(json.dumps(figures) if options.json else text.format(**figures))
@@ -178,7 +182,8 @@ def started(setup: Setup, users: int, stack: ExitStack) -> Running:
               for name, command in commands(setup, stack)}  # fmt: skip
     server = stack.enter_context(coppice(setup.sql, setup.log))
     empty_bytes = stored_bytes(setup.sql)
-    load = stack.enter_context(worker("benchmarks.load", "relay", server.address, str(users)))
+    loading = ("benchmarks.load", "relay", server.address, str(users), str(setup.group))
+    load = stack.enter_context(worker(*loading))
     return Running(setup, users, server, load, floors, empty_bytes)
 
 
