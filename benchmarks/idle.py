@@ -1,4 +1,4 @@
-"""`run.py bench idle`: resident memory of the server for each authenticated idle connection."""
+"""`run.py bench idle`: what an authenticated idle connection costs: memory, and its heartbeats."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 from benchmarks.processes import coppice, worker
 
 CONNECTIONS = 5_000
+ROUND_S = 3.0
 TEXT = """\
 idle, {connections} authenticated connections, each a user of its own
   resident memory per connection {bytes_per_connection:>10,.0f} bytes
-  server before, with them       {before_mib:.1f} MiB, {after_mib:.1f} MiB"""
+  server before, with them       {before_mib:.1f} MiB, {after_mib:.1f} MiB
+  server CPU per heartbeat       {cpu_us_per_heartbeat:>10.1f} us"""
 
 
 def main() -> None:
@@ -25,16 +27,21 @@ def main() -> None:
 
 
 def measure(connections: int) -> dict[str, Any]:
-    """Before and with the connections; the load sits in its own process."""
+    """Memory before and with the connections; the load sits in its own process. Then each of them
+    sends a heartbeat whenever the last one is answered."""
     with coppice() as server:
         before = server.resident_bytes()
-        with worker("benchmarks.load", "idle", server.address, str(connections)):
+        with worker("benchmarks.load", "idle", server.address, str(connections)) as load:
             after = server.resident_bytes()
+            quiet_s = server.cpu_s()
+            heartbeats = load.run(ROUND_S)["acks"]
+            busy_s = server.cpu_s()
     return {
         "connections": connections,
         "bytes_per_connection": round((after - before) / connections),
         "before_mib": round(before / 2**20, 1),
         "after_mib": round(after / 2**20, 1),
+        "cpu_us_per_heartbeat": round((busy_s - quiet_s) * 1e6 / max(1, heartbeats), 1),
     }
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 RECEIVE_BYTES = 65_536
 IN_FLIGHT = 2
+HEARTBEAT = b'{"op":"hb"}'
 RUN = os.urandom(4).hex()
 """In the name of every user: a database may know those of another run."""
 TEXT = "The wood regrows from its stumps, and nobody counts the rings." + "." * 40
@@ -239,10 +240,23 @@ def relay(load: Load, address: tuple[str, int], users: int, group: int) -> Calla
 
 
 def idle(load: Load, address: tuple[str, int], users: int, _group: int) -> Callable[[Peer], None]:
-    """Authenticated connections that do nothing."""
+    """Authenticated connections that do nothing but, when told to run, send heartbeats."""
+
+    def send(peer: Peer) -> None:
+        peer.sent_at[HEARTBEAT] = time.perf_counter()
+        peer.send(HEARTBEAT)
+
+    def on_payload(peer: Peer, payload: bytes) -> None:
+        if payload.startswith(HEARTBEAT[:-1]):
+            load.landed(peer, HEARTBEAT)
+            if load.active:
+                send(peer)
+
     for number in range(users):
-        load.add(register(address, number, "idle")[0])
-    return lambda _peer: None
+        peer, _ = register(address, number, "idle")
+        peer.on_payload = on_payload
+        load.add(peer)
+    return send
 
 
 KINDS = {"echo": echo, "relay": relay, "idle": idle}

@@ -1,4 +1,4 @@
-"""`run.py bench relay`, `stores` and `log` work, whatever their figures; and what they conclude."""
+"""What `run.py bench relay | stores | log | idle` do works, whatever the figures; and their sums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import floors, message_log, relay, stores
+from benchmarks import floors, idle, message_log, relay, stores
 from persistence.memory import MemoryStores
 from persistence.records import Append, Failed, Outcome, Span
 from tests import servers
@@ -40,7 +40,7 @@ def bench(*words: str, **environment: str) -> str:
 
 
 def test_relay_shows_the_server_beside_the_echo_and_the_floor() -> None:
-    shown = bench("relay")
+    shown = bench("relay", "--group", "5")
     assert "durable acknowledged messages" in shown
     assert "ratio to echo" in shown
     assert "ratio to floor" in shown
@@ -76,6 +76,13 @@ def test_a_set_up_that_does_not_start_is_told_from_those_that_do() -> None:
     report = relay.measure([nowhere], users=2, rounds=1, quick=True)
     assert report["setups"] == {}
     assert "ended" in report["missing"]["nowhere"]
+
+
+def test_idle_connections_cost_memory_and_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "ROUND_S", 0.1)
+    figures = idle.measure(20)
+    assert figures["bytes_per_connection"] > 0
+    assert figures["cpu_us_per_heartbeat"] > 0
 
 
 def test_figures_are_medians_of_the_rounds() -> None:
