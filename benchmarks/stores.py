@@ -17,17 +17,20 @@ from benchmarks.machine import keyspace, node_pids, postgres
 from benchmarks.relay import Setup, add_options, measure
 
 SETUPS = {
-    "embedded": (0, ""),
-    "postgres-1": (1, ""),
-    "postgres-3": (3, ""),
-    "cassandra-1": (0, "cassandra-1"),
-    "cassandra-3": (0, "cassandra-3"),
-    "postgres-3, cassandra-3": (3, "cassandra-3"),
+    "embedded": (0, "", 2),
+    "embedded, groups of 50": (0, "", 50),
+    "postgres-1": (1, "", 2),
+    "postgres-3": (3, "", 2),
+    "cassandra-1": (0, "cassandra-1", 2),
+    "cassandra-3": (0, "cassandra-3", 2),
+    "postgres-3, cassandra-3": (3, "cassandra-3", 2),
 }
-"""By name: how many databases, and the cluster of the log. What has neither is embedded."""
+"""By name: how many databases, the cluster of the log, users in a thread. What has neither is
+embedded."""
 
 COLUMNS = {
     "acked_per_s": ("acked/s", ",.0f"),
+    "deliveries_per_s": ("told/s", ",.0f"),
     "p50_ms": ("p50 ms", ",.0f"),
     "p99_ms": ("p99 ms", ",.0f"),
     "cpu_us_per_message": ("CPU us", ",.0f"),
@@ -64,7 +67,7 @@ def present(names: list[str], stack: ExitStack) -> tuple[list[Setup], dict[str, 
     setups, missing = [], {}
     server = None
     for name in names:
-        databases, cluster = SETUPS[name]
+        databases, cluster, group = SETUPS[name]
         try:
             if databases and server is None:
                 server = postgres(stack)
@@ -73,12 +76,13 @@ def present(names: list[str], stack: ExitStack) -> tuple[list[Setup], dict[str, 
         except LookupError as reason:
             missing[name] = str(reason)
         else:
-            setups.append(Setup(name, sql, log, node_pids(cluster) if cluster else ()))
+            nodes = node_pids(cluster) if cluster else ()
+            setups.append(Setup(name, sql, log, nodes, group))
     return setups, missing
 
 
 def text(report: dict[str, Any]) -> Iterator[str]:
-    yield f"{report['users']} users in pairs, 2 in flight each, {report['rounds']} rounds: medians"
+    yield f"{report['users']} users, in pairs unless said; {report['rounds']} rounds, medians"
     yield report["machine"]
     yield f"bare echo: {report['echo_per_s']:,.0f} round trips/s"
     yield f"{'':<24}" + "".join(f"{title:>10}" for title, _ in COLUMNS.values())

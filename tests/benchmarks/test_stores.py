@@ -1,4 +1,4 @@
-"""What `run.py bench relay | stores | log | idle` do works, whatever the figures; and their sums."""
+"""`run.py bench relay | stores | log | idle` work, whatever their figures; and their sums."""
 
 from __future__ import annotations
 
