@@ -221,7 +221,7 @@ def relay(load: Load, address: tuple[str, int], users: int, group: int) -> Calla
             load.deliveries += 1
         elif payload.startswith(b'{"op":"err"'):
             refused = json.loads(payload)
-            if refused["code"] != "unavailable":
+            if not refused["temporary"]:
                 raise RuntimeError(payload.decode())
             load.refused += 1
             peer.sent_at.pop(refused["id"].encode(), None)
