@@ -108,6 +108,7 @@ async def test_one_that_is_stuck_is_killed_and_restarted(caplog: pytest.LogCaptu
             assert bystander is not None
             old = pid_of(first)
             assert await first.call("pid") == old != os.getpid()
+            assert os.getsid(old) == old, "a terminal's Ctrl-C is for the parent alone"
             first.cast("spin")
             assert await bystander.call("still here") == "still here"
             first.exit(KILL)
