@@ -96,13 +96,13 @@ async def goes_on(milestones: Milestones, count: int = SOME) -> None:
 async def test_one_of_three_nodes(
     server: Server, fault: signal.Signals, remedy: Callable[[], Awaitable[None]]
 ) -> None:
-    async with chatting(server, f"{fault.name} of a Cassandra node") as town:
-        async with stays_ready(server):
-            await send(fault)
-            try:
-                await goes_on(town.acknowledged)
-            finally:
-                await remedy()
+    what = f"{fault.name} of a Cassandra node"
+    async with chatting(server, what) as town, stays_ready(server):
+        await send(fault)
+        try:
+            await goes_on(town.acknowledged)
+        finally:
+            await remedy()
     assert town.slowest_s < STANDSTILL_S
 
 
