@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import trio
 
@@ -135,3 +136,16 @@ def test_bucket_of_a_key_in_sql(postgres: PostgresServer, key: str) -> None:
     columns = f"{bucket.format(text)}, {bucket.format(binary)}"
     assert bucket.format("uid") in DEPLOYMENT.read_text()
     assert postgres.execute(f"SELECT {columns}") == [(bucket_of(key), bucket_of(key.encode()))]
+
+
+def test_whoever_shares_the_server_takes_nothing_away(postgres: PostgresServer) -> None:
+    """Of the tests themselves: each of their processes, and each benchmark they run, has a view of
+    the server of its own, and drops what it made."""
+    other = PostgresServer(postgres.url("postgres"))
+    (theirs,) = other.create(1)
+    (ours,) = postgres.create(1)
+    other.close()
+    assert postgres.execute("SELECT count(*) FROM accounts", name(ours)) == [(0,)]
+    assert postgres.create(1), "its template is still there"
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        postgres.execute("SELECT 1", name(theirs))

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -31,7 +32,6 @@ import trio
 from persistence.postgres import migrate_postgres
 
 VARIABLE = "COPPICE_TEST_POSTGRES"
-EMPTY = "coppice_empty"
 FAST = (
     "fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off",
     "jit=off", "shared_buffers=32MB", "max_connections=60",
@@ -53,6 +53,8 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._prefix = f"coppice_{uuid.uuid4().hex[:12]}"
+        """Of its databases: others may use the same server."""
         self._numbers = itertools.count(1)
         self._kept: dict[int, tuple[str, ...]] = {}
         self._made: list[str] = []
@@ -68,7 +70,7 @@ class PostgresServer:
 
     def create(self, count: int = 1, template: str | None = None) -> tuple[str, ...]:
         """URLs of new databases, with the schema unless another template is given."""
-        names = [f"coppice_{os.getpid()}_{next(self._numbers)}" for _ in range(count)]
+        names = [f"{self._prefix}_{next(self._numbers)}" for _ in range(count)]
         template = template or self._empty()
         for name in names:
             self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -84,14 +86,14 @@ class PostgresServer:
         return self._kept[count]
 
     def _empty(self) -> str:
-        if EMPTY not in self._made:
-            self.execute(f"DROP DATABASE IF EXISTS {EMPTY}")
-            self.execute(f"CREATE DATABASE {EMPTY}")
-            self._made.append(EMPTY)
+        empty = f"{self._prefix}_empty"
+        if empty not in self._made:
+            self.execute(f"CREATE DATABASE {empty}")
+            self._made.append(empty)
             with ThreadPoolExecutor(1) as thread:  # this one may be running tests on trio already
-                thread.submit(trio.run, migrate_postgres, [self.url(EMPTY)]).result()
-            self.execute("DELETE FROM placement", EMPTY)
-        return EMPTY
+                thread.submit(trio.run, migrate_postgres, [self.url(empty)]).result()
+            self.execute("DELETE FROM placement", empty)
+        return empty
 
     def close(self) -> None:
         for name in self._made:
