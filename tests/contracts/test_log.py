@@ -181,13 +181,20 @@ async def test_meta_seq_stays_unless_given(stores: Stores) -> None:
 @pytest.mark.parametrize("readers", [3, 6])
 async def test_a_large_batch_is_written_whole(stores: Stores, readers: int) -> None:
     threads = [ThreadId(f"g{number}") for number in range(300)]
+    epochs: dict[ThreadId, int] = {}
+
+    async def claim(thread: ThreadId) -> None:
+        epochs[thread] = (await stores.log.claim(thread, 0)).head.epoch
+
     async with trio.open_nursery() as nursery:
         for thread in threads:
-            nursery.start_soon(stores.log.claim, thread, 0)
+            nursery.start_soon(claim, thread)
     cursors = {UserId(f"u{number}"): Cursor(1, number, 0) for number in range(readers)}
-    batch = [append(t, 1, 0, event(1, cid="x"), event(2), cursors=cursors) for t in threads]
+    batch = [append(t, epochs[t], 0, event(1, cid="x"), event(2), cursors=cursors) for t in threads]
     assert await stores.log.append(batch) == [Committed()] * 300
-    again = [append(t, 1, 2 * (i % 2), event(1 + 2 * (i % 2))) for i, t in enumerate(threads)]
+    again = [
+        append(t, epochs[t], 2 * (i % 2), event(1 + 2 * (i % 2))) for i, t in enumerate(threads)
+    ]
     outcomes = await stores.log.append(again)
     assert [isinstance(outcome, Committed) for outcome in outcomes] == [False, True] * 150
     found = await stores.log.summaries({t: Span() for t in threads}, {t: [BOB] for t in threads})
