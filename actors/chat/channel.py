@@ -267,8 +267,6 @@ class Channel(Actor):
                 planned = Settled(self._queue[0], planned.refused)
             taken.append(self._queue.popleft())
             written.append(planned)
-        self._related, self._known = {}, {}
-        self._checked.clear()
         if not draft.events and not self._cursors.due:
             self._finish(written)
             self._pump()
@@ -390,6 +388,7 @@ class Channel(Actor):
         self._unknown += 1
         assert self._unknown <= UNKNOWN_MAX, "no claim makes this append one that can be written"
         self._take_back()
+        self._related = {}
         self._token += 1
 
         def loaded(_: object) -> None:
@@ -408,6 +407,9 @@ class Channel(Actor):
                 self._tell(uid, message)
 
     def _finish(self, written: list[Written | Settled]) -> None:
+        # Until here, so that a draft planned again and again knows all of its repeats in the end.
+        self._related, self._known = {}, {}
+        self._checked.clear()
         for entry in written:
             if isinstance(entry, Settled):
                 self._answer(entry.post.caller, entry.result)

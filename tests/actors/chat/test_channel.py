@@ -221,3 +221,34 @@ async def test_an_append_that_surely_failed_is_refused(
     assert await stage.settle([ticket])
     assert ticket.code == "unavailable"
     assert await epoch_of(stage) == epoch
+
+
+async def test_old_repeats_of_more_than_one_draft_are_answered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each draft meets one repeat that the channel no longer remembers. Forgetting the one before
+    it, the channel would plan that as new, and go round for ever."""
+    monkeypatch.setattr("actors.chat.channel.BATCH_EVENTS_MAX", 1)
+    monkeypatch.setattr("actors.chat.channel_state.RECENT_EVENTS_MAX", 2)
+    ann, *_ = stage.phones
+    for number in range(6):
+        await settled(stage, ask(ann, Send(GROUP, f"text {number}", f"m-{number}")))
+    written = await stage.log(GROUP)
+    append, appends = stage.stores.log.append, 0
+
+    async def counted(batch: Sequence[Append]) -> Sequence[Outcome]:
+        nonlocal appends
+        appends += 1
+        if appends > 20:
+            await trio.sleep_forever()
+        return await append(batch)
+
+    monkeypatch.setattr(stage.stores.log, "append", counted)
+    held = stage.troubles.held["log.append"] = trio.Event()
+    tickets = [ask(ann, Send(GROUP, "new", "c-new"))]
+    tickets += [ask(ann, Send(GROUP, f"text {number}", f"m-{number}")) for number in range(3)]
+    await stage.advance(0.1)
+    del stage.troubles.held["log.append"]
+    held.set()
+    await settled(stage, *tickets)
+    assert [event["text"] for event in (await stage.log(GROUP))[len(written) :]] == ["new"]
