@@ -313,13 +313,9 @@ class CqlLog:
         after: int | None = None,
         before: int | None = None,
     ) -> Sequence[Event]:
-        assert after is None or before is None, "one bound at most"
-        low = max(span.low, 1) if after is None else max(span.low, after + 1, 1)
-        bounds = [span.high, None if before is None else before - 1]
-        high = min((seq for seq in bounds if seq is not None), default=None)
-        if after is not None:
-            return await self._reading.events_up(thread, low, high, limit)
-        return await self._reading.events_down(thread, low, high, limit)
+        page = span.narrowed(after, before)
+        reading = self._reading.events_down if after is None else self._reading.events_up
+        return await reading(thread, max(page.low, 1), page.high, limit)
 
     async def related(self, thread: ThreadId, targets: Collection[int]) -> Sequence[Event]:
         if not targets:

@@ -337,6 +337,13 @@ class Span:
     low: int = 1
     high: int | None = None
 
+    def narrowed(self, after: int | None, before: int | None) -> Span:
+        """What of it lies above `after` or below `before`; one of them at most."""
+        assert after is None or before is None, "one bound at most"
+        low = self.low if after is None else max(self.low, after + 1)
+        highs = (self.high, None if before is None else before - 1)
+        return Span(low, min((seq for seq in highs if seq is not None), default=None))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

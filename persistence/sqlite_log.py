@@ -104,14 +104,9 @@ class SqliteLog:
         after: int | None = None,
         before: int | None = None,
     ) -> Sequence[Event]:
-        assert after is None or before is None, "one bound at most"
-        low = span.low if after is None else max(span.low, after + 1)
-        highs = [
-            seq for seq in (span.high, None if before is None else before - 1) if seq is not None
-        ]
-        high = min(highs, default=None)
+        page = span.narrowed(after, before)
         return await self._readers.read(
-            partial(_page, thread, low, high, max(limit, 0), ascending=after is not None)
+            partial(_page, thread, page.low, page.high, max(limit, 0), ascending=after is not None)
         )
 
     async def related(self, thread: ThreadId, targets: Collection[int]) -> Sequence[Event]:
