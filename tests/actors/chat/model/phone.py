@@ -205,6 +205,7 @@ class Socket:
     lost_at_ms: int | None = None
     number: int = field(default_factory=lambda: next(_numbers))
     is_gone: bool = False
+    _was_attached: bool = False
     _pending: dict[int, Ticket] = field(default_factory=dict)
     _backlog: deque[tuple[int, Ticket, Ref | None]] = field(default_factory=deque)
     _asked: int = 0
@@ -280,7 +281,8 @@ class Socket:
     # ------------------------------------------------------------------ Device
 
     def attached(self) -> None:
-        if self._asked == 0:  # the first time; afterwards it is the same socket at another session
+        if not self._was_attached:  # later it is the same socket at another session
+            self._was_attached = True
             self.phone.sync()
 
     def answer(self, request: int, result: Result) -> bool:

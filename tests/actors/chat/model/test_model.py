@@ -265,3 +265,20 @@ def test_the_service_does_what_the_protocol_says() -> None:
         print_blob=False,
     )
     run_state_machine_as_test(seed(SEED)(Chat), settings=profile)
+
+
+def test_a_phone_syncs_when_its_session_comes_whatever_it_has_asked_before() -> None:
+    """Contacts answer a phone whose session waits for its restart."""
+    comparison = Comparison()
+    try:
+        ann, dan = comparison.phones[0], comparison.phones[-2]
+        comparison.disconnect(dan)
+        comparison.step([(ann, Create("", "wood", (dan.uid,), "c1"))])
+        comparison.kill(f"session:{dan.uid}")
+        comparison.connect(dan)
+        assert not dan.is_synced
+        comparison.block(dan, ann.uid, on=True)
+        comparison.calm_down()
+        assert dan.is_synced
+    finally:
+        comparison.close()
