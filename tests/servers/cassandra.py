@@ -1,13 +1,14 @@
 """Cassandra 5 from its Maven artifacts, on Java 17: a single node, and a cluster of three.
 
 The jars come without the start script and the configuration of a distribution, so both are written
-here. Nodes listen on addresses of their own in 127.0.0.0/8, all on the usual ports. In the cluster
-time-outs are short and failure detection is quick, as docs/deployment.md advises: a frozen node
-must not stop everybody for longer than clients wait.
+here. Nodes listen on addresses of their own in 127.0.0.0/8, all on the usual ports. Their time-outs
+are long, for that a busy machine is slow is no story of most tests. `quick` shortens them, as
+docs/deployment.md advises: a frozen node must not stop everybody for longer than clients wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.servers import directory
@@ -28,9 +29,8 @@ ADDRESSES = {
 }
 NAMES = tuple(ADDRESSES)
 
-TIMEOUT_MS = {"cassandra-1": 10_000, "cassandra-3": 1_500}
-"""Of the servers' requests. One node has no other to go on with; what its tests are about is not
-that a busy machine is slow."""
+TIMEOUT_MS, QUICK_TIMEOUT_MS = 10_000, 1_500
+"""Of the servers' requests."""
 
 READY_S = 240.0
 """A first node takes 7 s on an idle machine, a third one 16; several may share two cores."""
@@ -146,15 +146,16 @@ FLAGS = (
 )
 
 
-def start(name: str) -> str:
-    """Install what is missing and start the nodes that do not run, one after the other."""
+def start(name: str, timeout_ms: int = TIMEOUT_MS) -> str:
+    """Install what is missing and start the nodes that do not run, one after the other, with the
+    data that they have if one of them runs."""
     library = _library()
     addresses = ADDRESSES[name]
     if not any(_running(name, address) for address in addresses):
         shutil.rmtree(directory() / name, ignore_errors=True)
     for index, address in enumerate(addresses):
         if not answers(address):
-            _configure(name, index)
+            _configure(name, index, timeout_ms)
             start_node(name, address, library)
             wait_ready(name, address)
     return _url(name)
@@ -164,6 +165,18 @@ def stop(name: str) -> None:
     for address in ADDRESSES[name]:
         stop_node(name, address)
     shutil.rmtree(directory() / name, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def quick(name: str) -> Iterator[None]:
+    """A server that runs has short time-outs inside. Started again for that, without its data."""
+    stop(name)
+    start(name, QUICK_TIMEOUT_MS)
+    try:
+        yield
+    finally:
+        stop(name)
+        start(name)
 
 
 def url(name: str) -> str | None:
@@ -270,7 +283,7 @@ def _await(condition: Callable[[], bool], seconds: float, otherwise: str) -> Non
         time.sleep(0.1)
 
 
-def _configure(name: str, index: int) -> None:
+def _configure(name: str, index: int, timeout_ms: int) -> None:
     addresses = ADDRESSES[name]
     home = _home(name, addresses[index])
     home.mkdir(parents=True, exist_ok=True)
@@ -281,7 +294,7 @@ def _configure(name: str, index: int) -> None:
         token=index * 2**64 // len(addresses) - 2**63,
         port=PORT,
         home=home,
-        timeout_ms=TIMEOUT_MS[name],
+        timeout_ms=timeout_ms,
     )
     (home / "cassandra.yaml").write_text(configuration)
     (home / "logback.xml").write_text(LOGGING)

@@ -107,7 +107,9 @@ class OwnServer(PostgresServer):
         self, binaries: Path, directory: Path, user: str | None, settings: Sequence[str] = FAST
     ) -> None:
         super().__init__(f"postgresql://postgres@/postgres?host={quote(str(directory), safe='')}")
-        # A test process that is killed takes its server along, where the system can do that.
+        # A test process that is killed takes its server along, where the system can do that. Who
+        # must not die is the thread that started it, and most threads here are of a pool.
+        self._keeper = ThreadPoolExecutor(1)
         until_we_die = ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()
         self._command = [
             *until_we_die, str(binaries / "postgres"), "-D", str(directory / "data"),
@@ -128,9 +130,7 @@ class OwnServer(PostgresServer):
 
     def start(self) -> None:
         """Returns when it takes connections."""
-        self._process = subprocess.Popen(
-            self._command, stderr=subprocess.PIPE, text=True, cwd=self._directory, **self._as_user()
-        )
+        self._process = self._keeper.submit(self._spawned).result()
         assert self._process.stderr is not None
         for line in self._process.stderr:
             if "ready to accept connections" in line:
@@ -139,6 +139,11 @@ class OwnServer(PostgresServer):
             raise RuntimeError("postgres has not started")
         self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)
         self._drain.start()
+
+    def _spawned(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command, stderr=subprocess.PIPE, text=True, cwd=self._directory, **self._as_user()
+        )
 
     def ensure_running(self) -> None:
         if self._process.poll() is not None:
@@ -173,6 +178,7 @@ class OwnServer(PostgresServer):
     def close(self) -> None:
         if self._process.poll() is None:
             self.stop()
+        self._keeper.shutdown()
 
 
 @contextlib.contextmanager
