@@ -41,6 +41,13 @@ def databases(request: pytest.FixtureRequest) -> None:
     wire.engines = cache(engines)
 
 
+@pytest.fixture
+def embedded_log() -> None:
+    """For what only a log in the data directory can do, or suffer."""
+    if os.environ.get("COPPICE_TEST_LOG"):
+        pytest.skip("the log of this run is not embedded")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("e2e")) as server:

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.wire import PASSWORD, ROOT, Server, Wire, serving
 
@@ -124,8 +126,9 @@ def test_what_cannot_be_done_counts_as_a_request(special: Callable[..., Server])
 def test_who_never_stops_asking_is_closed(special: Callable[..., Server]) -> None:
     server = special(COPPICE_LIMIT_REQUEST_BURST="1", COPPICE_LIMIT_REQUEST_PER_S="1")
     alice = server.user()
-    for _ in range(620):
-        alice.send({"op": "user.get", "uids": []})
+    with suppress(ConnectionClosed):  # before we are done, unless the server is slow
+        for _ in range(620):
+            alice.send({"op": "user.get", "uids": []})
     assert alice.closed() == 4008
     assert alice.bye is not None
     assert alice.bye["retry_ms"] > 0

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.wire import DEADLINE_S, PASSWORD, Server, Wire
@@ -113,6 +114,7 @@ def test_no_secret_reaches_the_log(special: Callable[..., Server], tmp_path: Pat
     assert [secret for secret in secrets if secret in written] == []
 
 
+@pytest.mark.usefixtures("embedded_log")
 def test_damage_is_told_to_the_operator(special: Callable[..., Server], tmp_path: Path) -> None:
     log = tmp_path / "log"
     server = special(log=str(log))

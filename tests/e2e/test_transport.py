@@ -221,6 +221,7 @@ def test_who_comes_during_a_drain_is_told_nothing_else(special: Callable[..., Se
         assert late.closed() == 4012
 
 
+@pytest.mark.usefixtures("embedded_log")
 def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path) -> None:
     first = Server(tmp_path)
     try:

@@ -56,8 +56,10 @@ def server(settings: dict[str, str], tmp_path: Path) -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def chatting(server: Server, fault: str) -> AsyncIterator[Town]:
-    """People who chat inside, and are right about everything that they were told."""
+async def chatting(server: Server, fault: str, *, waits: bool = False) -> AsyncIterator[Town]:
+    """People who chat inside, and are right about everything that they were told. Unless somebody
+    `waits` for what failed to come back, nobody stands still for long: for a while that is given,
+    and for as long as this machine makes them wait when nothing fails."""
     async with trio.open_nursery() as nursery:
         town = await settle(
             lambda: server.address, random.Random(1), nursery, people=PEOPLE, devices=DEVICES
@@ -66,6 +68,7 @@ async def chatting(server: Server, fault: str) -> AsyncIterator[Town]:
         async with trio.open_nursery() as people:
             people.start_soon(town.chat, enough)
             await goes_on(town.acknowledged)
+            unhurt_s = town.slowest_s
             yield town
             await goes_on(town.acknowledged)
             enough.set()
@@ -74,8 +77,10 @@ async def chatting(server: Server, fault: str) -> AsyncIterator[Town]:
         nursery.cancel_scope.cancel()
     print(
         f"\n{fault}: nobody acknowledged for {town.acknowledged.gap_s:.1f} s, somebody for "
-        f"{town.slowest_s:.1f} s; {town.ledger.acknowledged} acknowledged, {dict(town.notes())}"
+        f"{town.slowest_s:.1f} s ({unhurt_s:.1f} s before); {town.ledger.acknowledged} "
+        f"acknowledged, {dict(town.notes())}"
     )
+    assert waits or town.slowest_s < STANDSTILL_S + unhurt_s
     assert not wrong, "\n".join(wrong[:20])
     assert not town.closes(), "whatever fails behind the server, its sockets stay"
 
@@ -108,7 +113,6 @@ async def test_one_of_three_nodes(
                 await goes_on(town.acknowledged)
             finally:
                 await remedy()
-    assert town.slowest_s < STANDSTILL_S
 
 
 @asynccontextmanager
@@ -128,7 +132,7 @@ async def stays_ready(server: Server) -> AsyncIterator[None]:
 
 
 async def test_two_of_three_nodes_are_frozen(server: Server) -> None:
-    async with chatting(server, "SIGSTOP of two Cassandra nodes") as town:
+    async with chatting(server, "SIGSTOP of two Cassandra nodes", waits=True) as town:
         with frozen_nodes(*cassandra.ADDRESSES[NAME][1:]):
             details = await trio.to_thread.run_sync(server.becomes, 503)
             assert (details["state"], details["stores"]["sql"]) == ("store unavailable", "ok")
@@ -234,7 +238,6 @@ async def test_postgres(server: Server, own_postgres: OwnServer, fault: str) -> 
             await goes_on(founders.acknowledged, 2 * PEOPLE)
             nursery.cancel_scope.cancel()
         await founders.check()
-    assert town.slowest_s < STANDSTILL_S
 
 
 def exhausted(server: Server) -> None:
