@@ -2,8 +2,8 @@
 
     python -m benchmarks.floors sqlite DIRECTORY | postgres URL… | cql URL
 
-A worker (see `processes`), told `run SECONDS APPENDS MESSAGES`: how many appends the server had in
-a commit, and messages in an append, for a floor writes in the same portions.
+A worker (see `processes`), told `run SECONDS APPENDS MESSAGES`: how many appends the server had at
+once, and messages in an append, for a floor writes in the same portions.
 
 * `sqlite`: a transaction with all those messages, one after the other, synced as the store's are.
 * `postgres`: single inserts as pgbench makes them, on as many connections as a server has.

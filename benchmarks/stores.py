@@ -36,7 +36,7 @@ COLUMNS = {
     "cpu_us_per_message": ("CPU us", ",.0f"),
     "log_cpu_us_per_message": ("nodes us", ",.0f"),
     "ratio_to_echo": ("/echo", ".2f"),
-    "appends_per_commit": ("app/com", ",.0f"),
+    "appends_at_once": ("at once", ",.0f"),
     "messages_per_append": ("msg/app", ".1f"),
     "log_floor_per_s": ("log floor", ",.0f"),
     "ratio_to_log_floor": ("/floor", ".2f"),

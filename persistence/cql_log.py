@@ -57,12 +57,17 @@ from persistence.records import (
 CLAIM_ATTEMPTS_MAX = 32
 """Each that fails to another claimant means that one of them succeeded."""
 
+COMMITS_AT_ONCE = 64
+"""An append is some requests of its own. `cql_bridge` bounds those; this keeps room for reads."""
+
 HEALTH = ThreadId("health")
 """No thread's id."""
 
 
 class CqlLog:
     """`MessageLog`. An epoch belongs to the log object that claimed it."""
+
+    commits_at_once = COMMITS_AT_ONCE
 
     def __init__(self, session: CqlSession, buckets: Buckets | None = None) -> None:
         self._session = session

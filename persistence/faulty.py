@@ -34,6 +34,8 @@ class _Faulty:
 
     def __getattr__(self, method: str) -> Any:
         call = getattr(self._store, method)
+        if not callable(call):
+            return call
         point = f"{self._name}.{method}"
 
         async def guarded(*arguments: Any, **keywords: Any) -> Any:

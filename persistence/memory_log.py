@@ -45,6 +45,8 @@ class _Thread:
 class MemoryLog:
     """`MessageLog`."""
 
+    commits_at_once = 1
+
     def __init__(self) -> None:
         self._threads: dict[ThreadId, _Thread] = {}
 

@@ -140,6 +140,10 @@ class ThreadStore(Protocol):
 class MessageLog(Protocol):
     """The append-only log, its heads, and read cursors."""
 
+    @property
+    def commits_at_once(self) -> int:
+        """How many batches are best appended side by side, the rest gathering meanwhile."""
+
     async def claim(self, thread: ThreadId, recent: int) -> Claim:
         """Raise the thread's epoch by one (creating the head at 0) and read the newest `recent`
         events. From here on appends under an older epoch are refused."""

@@ -66,6 +66,9 @@ _summaries = msgspec.json.Decoder(
 class SqliteLog:
     """`MessageLog`."""
 
+    commits_at_once = 1
+    """Each is an fsync: the more goes with one, the better."""
+
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers

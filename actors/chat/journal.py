@@ -3,8 +3,11 @@
 **Problem.** A commit costs an fsync (or a quorum round trip) whatever it holds. One commit per
 message is what makes chat servers slow.
 
-**Rule.** One commit is in flight at a time. What arrives meanwhile gathers and goes with the next,
-so the batch grows with the load and an idle system waits for nobody. There is no timer.
+**Rule.** As many commits are in flight as the log says (`commits_at_once`): one, where a commit is
+a transaction; many, where each append is a request of its own anyway and would only wait for the
+slowest of a batch. What arrives while there are so many gathers and goes with the next, so the
+batch grows with the load and an idle system waits for nobody. There is no timer. A channel's next
+append comes when it has the receipt of its last, so two of one owner's are never in flight.
 
 A channel sends `Commit` and gets back a `Receipt`: the store's outcome, or `CommitFailed` saying
 whether it surely did not happen. If the journal itself dies, its channels (who monitor it) know
@@ -15,8 +18,10 @@ up in the same way: nothing that hangs in a store may hold up every thread for e
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import trio
@@ -35,6 +40,8 @@ logger = logging.getLogger("actors")
 COMMIT_DEADLINE_S = 5.0
 """Far above what a commit takes on a healthy disk, and early enough for channels to settle it in
 the time that their posts have."""
+
+WARNING_PERIOD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,10 @@ class Journal(Actor):
         super().__init__()
         self._log = log
         self._on_commit = on_commit
-        self._started_at_s = 0.0
         self._batching: Batching[Commit] = Batching()
-        self._in_flight: tuple[Commit, ...] = ()
+        self._in_flight = 0
+        self._failures = 0
+        self._quiet_until_s = -math.inf
         self._commits = 0
         self._appends = 0
         self._largest = 0
@@ -88,21 +96,21 @@ class Journal(Actor):
     def on_receive(self, message: Any) -> None:
         if isinstance(message, Commit):
             self._batching.add(message, message.append)
-            if not self._in_flight:
+            if self._in_flight < self._log.commits_at_once:
                 self._start()
 
     def _start(self) -> None:
-        self._in_flight = self._batching.take()
-        if self._in_flight:
-            appends = [waiting.append for waiting in self._in_flight]
-            self._started_at_s = trio.current_time()
+        batch = self._batching.take()
+        if batch:
+            self._in_flight += 1
+            appends = [waiting.append for waiting in batch]
             self.run_task(
-                self._log.append, appends, on_done=self._done, label="commit",
-                timeout_s=COMMIT_DEADLINE_S,
+                self._log.append, appends, label="commit", timeout_s=COMMIT_DEADLINE_S,
+                on_done=partial(self._done, batch, trio.current_time()),
             )  # fmt: skip
 
-    def _done(self, result: Outcome[Any]) -> None:
-        batch, self._in_flight = self._in_flight, ()
+    def _done(self, batch: tuple[Commit, ...], started_at_s: float, result: Outcome[Any]) -> None:
+        self._in_flight -= 1
         self._commits += 1
         self._appends += len(batch)
         self._largest = max(self._largest, len(batch))
@@ -110,26 +118,28 @@ class Journal(Actor):
             case Value(outcomes):
                 if self._on_commit is not None:
                     events = sum(len(waiting.append.events) for waiting in batch)
-                    self._on_commit(events, trio.current_time() - self._started_at_s)
+                    self._on_commit(events, trio.current_time() - started_at_s)
                 for waiting, outcome in zip(batch, outcomes, strict=True):
                     waiting.channel.cast(Receipt(waiting.token, _receipt_of(outcome)))
                 failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
                 if failures:
-                    logger.warning(
-                        "%d of %d appends failed, the first: %s",
-                        len(failures), len(batch), failures[0].reason,
-                    )  # fmt: skip
+                    self._warn(len(failures), failures[-1].reason)
             case Error(error):
                 known = isinstance(error, StoreUnavailable)
-                outcome = "refused" if known else "of unknown outcome"
-                cause = None if known else error  # an outage needs no traceback for each commit
-                logger.warning(
-                    "a commit of %d appends is %s: %r", len(batch), outcome, error, exc_info=cause
-                )
+                words = "refused" if known else "of unknown outcome"
+                self._warn(len(batch), f"{words}: {error!r}")
                 failed = CommitFailed(known)
                 for waiting in batch:
                     waiting.channel.cast(Receipt(waiting.token, failed))
         self._start()
+
+    def _warn(self, failures: int, reason: str) -> None:
+        """Tell of an outage once a second, not of each of its many failures."""
+        self._failures += failures
+        now_s = trio.current_time()
+        if now_s >= self._quiet_until_s:
+            logger.warning("%d appends failed, the last: %s", self._failures, reason)
+            self._failures, self._quiet_until_s = 0, now_s + WARNING_PERIOD_S
 
     def statistics(self) -> JournalStatistics:
         return JournalStatistics(self._commits, self._appends, self._largest, len(self._batching))

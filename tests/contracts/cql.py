@@ -105,6 +105,7 @@ class Prefixed:
     def __init__(self, log: MessageLog, prefix: str) -> None:
         self._log = log
         self._prefix = prefix
+        self.commits_at_once = log.commits_at_once
 
     def _named(self, thread: ThreadId) -> ThreadId:
         return ThreadId(self._prefix + thread)
