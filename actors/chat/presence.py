@@ -106,7 +106,7 @@ class Presence(Actor):
         if is_late:
             return
         for uid in self._state.expire(now_s, silence_s, now_ms):
-            self._unsaved[uid] = now_ms
+            self._unsaved[uid] = self._state.last_ms.get(uid, now_ms)
             self._watches.pop(uid, None)
 
     def _tick(self) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from persistence.records import UserId
@@ -36,6 +37,8 @@ class PresenceState:
     last_ms: dict[UserId, int] = field(default_factory=dict)
     changed: dict[UserId, int] = field(default_factory=dict)
     leases: dict[str, float] = field(default_factory=dict)
+    lost: dict[tuple[str, UserId], float] = field(default_factory=dict)
+    """Whom a gateway held before it restarted, and when that was; the earliest first."""
     changes_max: int = CHANGES_REMEMBERED_MAX
     forgotten: int = 0
     """The latest version whose change is not in `changed` any more."""
@@ -52,6 +55,7 @@ class PresenceState:
         out and take the user offline. Its next lease names all it holds."""
         if gateway not in self.leases:
             return False
+        self.lost.pop((gateway, uid), None)
         holders = self.online.get(uid)
         if holders is None:
             self.online[uid] = {gateway}
@@ -65,6 +69,7 @@ class PresenceState:
         holders = self.online.get(uid)
         if holders is None or gateway not in holders:
             return False
+        self.lost.pop((gateway, uid), None)
         self.saw(uid, last_ms)
         holders.discard(gateway)
         if holders:
@@ -74,25 +79,32 @@ class PresenceState:
         return True
 
     def lease(self, gateway: str, users: Collection[UserId] | None, now_s: float) -> list[UserId]:
-        """Renew a gateway's lease; with `users`, these are all it holds. Who came online by it."""
+        """Renew a gateway's lease; with `users`, these are all it holds. Who came online by it.
+
+        Others that it held before it lost by restarting: their sockets ended, but not cleanly, so
+        that they are online until the silence rule ends it."""
         self.leases[gateway] = now_s
         if users is None:
             return []
         held = set(users)
-        for uid in [
-            u for u, holders in self.online.items() if gateway in holders and u not in held
-        ]:
-            self.down(gateway, uid, self.last_ms.get(uid, 0))
+        for uid, holders in self.online.items():
+            if gateway in holders and uid not in held:
+                self.lost.setdefault((gateway, uid), now_s)
         return [uid for uid in users if self.up(gateway, uid)]
 
     def expire(self, now_s: float, silence_s: float, now_ms: int) -> list[UserId]:
-        """Drop gateways silent for `silence_s` with all their users; returns who went offline."""
+        """Drop gateways silent for `silence_s` with all their users, and whom a gateway lost as
+        long ago; returns who went offline."""
         gone = []
         for gateway, renewed_s in list(self.leases.items()):
             if now_s - renewed_s >= silence_s:
                 del self.leases[gateway]
                 held = [uid for uid, holders in self.online.items() if gateway in holders]
                 gone += [uid for uid in held if self.down(gateway, uid, now_ms)]
+        over = takewhile(lambda entry: now_s - entry[1] >= silence_s, self.lost.items())
+        for (gateway, uid), lost_s in list(over):
+            if self.down(gateway, uid, now_ms - round((now_s - lost_s) * 1000)):
+                gone.append(uid)
         return gone
 
     def saw(self, uid: UserId, ms: int) -> None:

@@ -7,6 +7,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
 
 from tests.e2e.wire import DEADLINE_S, Beating, Server, Wire
 from tests.gateway.websocket_peer import HEAD, frame
@@ -158,6 +161,24 @@ def test_a_server_that_stood_still_hears_who_talked_meanwhile(
         server.process.send_signal(signal.SIGCONT)
         assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
         assert bob.ok("session.list")
+
+
+@pytest.mark.parametrize("part", ["presence", "hub"])
+def test_who_was_heard_of_late_is_online_though_a_part_dies(
+    special: Callable[..., Server], part: str
+) -> None:
+    server = special(COPPICE_OFFLINE_MS="1000", COPPICE_HB_MS="200")
+    alice, bob = server.user(), server.user()
+    bob.socket.socket.close()  # an unclean end: no close frame
+    with suppress(OSError):  # the ops listener falls with the hub
+        server.kill(part)
+    if part == "hub":
+        assert alice.closed() == 1006
+        token, alice = alice.token, server.wire()
+        alice.ok("auth", token=token)
+    with Beating(alice):
+        assert alice.ok("presence", uids=[bob.uid])["st"] == {bob.uid: {"on": True}}
+        assert until(alice, bob.uid, on=False) < 4  # the registry looks once a second
 
 
 def mute(server: Server, **request: object) -> socket.socket:

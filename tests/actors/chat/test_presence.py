@@ -151,3 +151,17 @@ async def test_privacy_changes_are_not_remembered_for_ever(
     await wait_all_tasks_blocked()
     assert registry.ref.details()["policy_changes"] <= 10
     assert (await registry.polled(first["v"]))["st"] == {B: {"on": True}}, "looked up again"
+
+
+async def test_whom_a_restarted_gateway_lost_was_last_seen_when_it_restarted(
+    registry: Registry,
+) -> None:
+    await registry.pass_time(10)
+    registry.ref.cast(Lease("g", (A,)))
+    assert (await registry.polled())["st"] == {B: {"on": True}}
+    for _ in range(6):
+        await registry.pass_time(10)
+        registry.ref.cast(Lease("g"))
+    assert (await registry.polled())["st"] == {B: {"on": False, "last": 11_000}}
+    await registry.pass_time(FLUSH_TICKS)
+    assert (await registry.stores.accounts.by_ids((B,)))[B].seen_ms == 11_000

@@ -63,11 +63,30 @@ def test_a_gateway_without_a_lease_holds_nobody() -> None:
     assert made.expire(now_s=121.0, silence_s=60.0, now_ms=100) == [A]
 
 
-def test_a_full_lease_says_who_is_gone_too() -> None:
+def test_whom_a_restarted_gateway_does_not_hold_goes_by_the_silence_rule() -> None:
+    """Their sockets ended with the gateway, which is no clean end."""
     made = state()
     made.up("g", A)
-    assert made.lease("g", (B,), 1.0) == [B]
-    assert made.status((A,), None, ALL)[A]["on"] is False
+    made.up("g", B)
+    assert made.lease("g", (C,), now_s=10.0) == [C]
+    assert made.lease("g", (C,), now_s=40.0) == [], "restarting again gives nobody more time"
+    assert made.expire(now_s=69.0, silence_s=60.0, now_ms=69_000) == []
+    assert made.status((A,), None, ALL) == {A: {"on": True}}
+    assert set(made.expire(now_s=70.5, silence_s=60.0, now_ms=70_500)) == {A, B}
+    assert made.status((A, C), None, ALL) == {A: {"on": False, "last": 10_000}, C: {"on": True}}
+
+
+def test_who_came_back_to_a_restarted_gateway_is_held_as_anybody() -> None:
+    made = state()
+    made.up("g", A)
+    made.up("g", B)
+    made.lease("g", (), now_s=1.0)
+    made.up("g", A)
+    made.up("g", B)
+    assert made.down("g", B, 2_000), "at once"
+    made.lease("g", None, now_s=61.0)
+    assert made.expire(now_s=61.0, silence_s=60.0, now_ms=61_000) == []
+    assert made.status((A,), None, ALL) == {A: {"on": True}}
 
 
 def test_only_changes_since_the_version() -> None:
