@@ -30,6 +30,7 @@ from gateway.exchange import (
     text_response,
     wants_websocket,
 )
+from gateway.framing import Ending
 from gateway.handshake import Accepted, shake_hands
 from gateway.proxies import Network, client_address
 from gateway.sockets import SocketStream, accepted, listen, raise_open_files
@@ -232,6 +233,7 @@ class Server:
                     subprotocol=handshake.subprotocol,
                     received=received,
                     traffic=self.traffic,
+                    farewell=farewell,
                 )
             finally:
                 self._undecided.pop(scope, None)
@@ -323,3 +325,9 @@ class Server:
             pauses=self._pauses,
             refused=self._refused,
         )
+
+
+def farewell(fault: Ending) -> list[bytes]:
+    """What a peer that broke a rule of WebSockets is told before the close (PROTOCOL.md §6)."""
+    code = CloseCode(fault.code)
+    return [codec.bye(code, fault.reason)] if code.says_bye else []

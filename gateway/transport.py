@@ -25,12 +25,12 @@ The handshake is `handshake`'s; so nothing of trio-websocket is left on this sid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
 
-from gateway.framing import VANISHED, FrameReader, Payload, close_frame, encode_text
+from gateway.framing import VANISHED, Ending, FrameReader, Payload, close_frame, encode_text
 from gateway.sockets import RECEIVE_BYTES, SocketStream
 
 FRAME_BYTES_MAX: Final = 65_536
@@ -74,8 +74,9 @@ class WebSocketTransport:
     """
 
     __slots__ = (
-        "_close_sent", "_done", "_early", "_is_finishing", "_is_mute", "_is_reading", "_lock",
-        "_pending", "_reader", "_socket", "_stream", "_traffic", "peer_address", "subprotocol",
+        "_close_sent", "_done", "_early", "_farewell", "_is_finishing", "_is_mute", "_is_reading",
+        "_lock", "_pending", "_reader", "_socket", "_stream", "_traffic", "peer_address",
+        "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -87,13 +88,16 @@ class WebSocketTransport:
         subprotocol: str | None = None,
         received: bytes = b"",
         traffic: Traffic | None = None,
+        farewell: Callable[[Ending], list[bytes]] = lambda _: [],
     ) -> None:
-        """`received` is what came in behind the request head."""
+        """`received` is what came in behind the request head, `farewell` the payloads that go
+        before the close of a peer that broke a rule."""
         self.peer_address = peer_address
         self.subprotocol = subprotocol
         self._stream = stream
         self._socket = stream if isinstance(stream, SocketStream) else None
         self._traffic = traffic or Traffic()
+        self._farewell = farewell
         self._reader = FrameReader(frame_bytes_max)
         self._early = received
         self._pending: bytes | memoryview = b""
@@ -284,6 +288,8 @@ class WebSocketTransport:
         try:
             with trio.move_on_after(LINGER_S):
                 if ending is not VANISHED and self._close_sent is None:
+                    if ending.is_fault and not self._is_mute:
+                        self._write(encode_text(self._farewell(ending)))
                     self._say_close(ending.code, ending.reason if ending.is_fault else "")
                     await self.drain()
                 if ending.is_fault:

@@ -59,6 +59,8 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
+    BROKEN_FRAME = 1002
+    NOT_UTF8 = 1007
     FRAME_TOO_LARGE = 1009
     MALFORMED = 4001
     UNSUPPORTED_VERSION = 4002
@@ -91,6 +93,8 @@ class CloseCode(IntEnum):
 _CLOSES: Final[dict[CloseCode, tuple[str, Reconnect]]] = {
     CloseCode.NORMAL: ("clean", Reconnect.AS_WISHED),
     CloseCode.GOING_AWAY: ("clean", Reconnect.AS_WISHED),
+    CloseCode.BROKEN_FRAME: ("broken frame", Reconnect.BACK_OFF),
+    CloseCode.NOT_UTF8: ("text is not UTF-8", Reconnect.BACK_OFF),
     CloseCode.FRAME_TOO_LARGE: ("frame too large", Reconnect.YES),
     CloseCode.MALFORMED: ("malformed frames, repeated", Reconnect.BACK_OFF),
     CloseCode.UNSUPPORTED_VERSION: ("unsupported version", Reconnect.NO),

@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.e2e.wire import PASSWORD, ROOT, Server, Wire
-from tests.gateway.websocket_peer import HEAD
+from tests.gateway.websocket_peer import HEAD, frame
 
 
 def test_hello_comes_first_and_says_everything(server: Server) -> None:
@@ -144,6 +144,19 @@ def test_a_frame_too_large_closes(alice: Wire) -> None:
     alice.send(largest + " ")
     assert alice.closed() == 1009
     assert alice.bye is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [(frame(b"x", rsv=4), 1002), (frame(b"x", masked=False), 1002), (frame(b"\xff"), 1007)],
+    ids=["reserved bit", "unmasked", "not UTF-8"],
+)
+def test_a_broken_rule_of_websockets_is_announced(alice: Wire, broken: bytes, code: int) -> None:
+    alice.socket.socket.sendall(broken)
+    assert alice.closed() == code
+    assert alice.bye is not None
+    assert alice.bye["code"] == code
+    assert alice.bye["reason"]
 
 
 def test_a_fragmented_frame_is_one_frame(alice: Wire) -> None:
