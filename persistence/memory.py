@@ -280,6 +280,10 @@ class MemoryThreads:
         await checkpoint()
         meta = projection.meta
         stored = self._metas.get(meta.thread)
+        if projection.is_promise:
+            for member in projection.members:
+                self._members[meta.thread].setdefault(member.uid, member)
+            return
         if stored is not None and stored.applied_seq >= meta.applied_seq:
             return
         self._metas[meta.thread] = meta

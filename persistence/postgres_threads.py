@@ -22,6 +22,7 @@ from persistence.postgres_statements import (
     NEXT_GROUP,
     PROJECT_MEMBERS,
     PROJECT_THREAD,
+    PROMISE_MEMBERS,
     RESERVATION,
     RESERVE,
     SET_VIEW,
@@ -88,11 +89,13 @@ class PostgresThreads:
             "avatar": meta.avatar, "created_ms": meta.created_ms, "deleted": meta.deleted,
             "applied_seq": meta.applied_seq,
         }  # fmt: skip
-        if not await connection.fetch(PROJECT_THREAD, values) or not members:
+        if not projection.is_promise and (
+            not await connection.fetch(PROJECT_THREAD, values) or not members
+        ):
             return None
         uids = [member.uid for member in members]
         await connection.fetch(
-            PROJECT_MEMBERS,
+            PROMISE_MEMBERS if projection.is_promise else PROJECT_MEMBERS,
             {
                 "thread": meta.thread,
                 "uids": uids,

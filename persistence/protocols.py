@@ -117,8 +117,8 @@ class ThreadStore(Protocol):
         and cid. Without a cid always fresh."""
 
     async def load(self, thread: ThreadId) -> tuple[ThreadMeta, Sequence[Member]] | None:
-        """A thread's description and all members in order of joining, those who left included.
-        None if it was never projected."""
+        """A thread's description and all members in order of joining, those who left included, and
+        those only promised. None if it was never projected."""
 
     async def project(self, projection: Projection) -> None:
         """Apply a change idempotently (see `Projection`): member rows of `projection` replace the
@@ -127,7 +127,8 @@ class ThreadStore(Protocol):
     async def memberships(
         self, uid: UserId, threads: Collection[ThreadId] | None = None
     ) -> Sequence[Membership]:
-        """The user's threads (of `threads`, or all) by id, left and deleted ones included."""
+        """The user's threads (of `threads`, or all) by id, left, deleted and promised ones
+        included."""
 
     async def set_view(self, uid: UserId, thread: ThreadId, view: ThreadView) -> None:
         """Replace the user's settings for a thread they are or were a member of; of another, no

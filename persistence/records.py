@@ -159,6 +159,12 @@ class Member:
     join_seq: int
     left_seq: int | None = None
 
+    @property
+    def is_promised(self) -> bool:
+        """A row written before the event that will say more: its span is empty, and it stands for
+        no membership. Whoever meets it asks the log."""
+        return self.left_seq is not None and self.left_seq < self.join_seq
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadMeta:
@@ -180,11 +186,16 @@ class Projection:
 
     `meta` is the whole new description with `applied_seq` set to the event's seq; `members` are the
     rows that changed. Applying is idempotent: a projection whose `applied_seq` is not above the
-    stored one changes nothing.
+    stored one changes nothing. The exception is one of promised members alone, written before their
+    commit: to a thread that is there it adds those who have no row, and changes nothing else.
     """
 
     meta: ThreadMeta
     members: tuple[Member, ...]
+
+    @property
+    def is_promise(self) -> bool:
+        return bool(self.members) and all(member.is_promised for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,9 @@ _OF_USER_AMONG = (
 
 def _project(projection: Projection, connection: sqlite3.Connection) -> None:
     meta = projection.meta
+    if projection.is_promise:
+        _put_members(projection, connection, "NOTHING")
+        return
     applied = connection.execute(
         "INSERT INTO threads (thread, kind, name, about, avatar, created_ms, deleted, applied_seq)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (thread) DO UPDATE SET kind = excluded.kind,"
@@ -150,14 +153,23 @@ def _project(projection: Projection, connection: sqlite3.Connection) -> None:
     ).rowcount  # fmt: skip
     if not applied:
         return
+    _put_members(
+        projection,
+        connection,
+        "UPDATE SET role = excluded.role, join_seq = excluded.join_seq,"
+        " left_seq = excluded.left_seq",
+    )
+
+
+def _put_members(projection: Projection, connection: sqlite3.Connection, otherwise: str) -> None:
+    """Insert rows; `otherwise` says what becomes of those that are there."""
     members = [(m.uid, m.role.value, m.join_seq, m.left_seq) for m in projection.members]
     connection.execute(
         "INSERT INTO members (thread, uid, role, join_seq, left_seq)"
         " SELECT t.key, m.value ->> 0, m.value ->> 1, m.value ->> 2, m.value ->> 3"
         " FROM json_each(?) m JOIN threads t ON t.thread = ? WHERE true"
-        " ON CONFLICT (thread, uid) DO UPDATE SET role = excluded.role,"
-        " join_seq = excluded.join_seq, left_seq = excluded.left_seq",
-        (as_json(members), meta.thread),
+        f" ON CONFLICT (thread, uid) DO {otherwise}",
+        (as_json(members), projection.meta.thread),
     )
 
 

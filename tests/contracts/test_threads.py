@@ -80,6 +80,23 @@ async def test_projection_replaces_its_members_and_keeps_the_others(stores: Stor
     assert (await stores.threads.load(GROUP) or (None, []))[1] == [OWNER, back]
 
 
+async def test_a_promise_adds_rows_and_changes_none(stores: Stores) -> None:
+    """Whatever the thread has applied; and what comes of it replaces it."""
+    left = Member(BOB, Role.ADMIN, 1, left_seq=4)
+    meta = replace(META, applied_seq=4)
+    await stores.threads.project(Projection(meta, (OWNER, left)))
+    promised = [Member(uid, Role.MEMBER, 1, left_seq=0) for uid in (ANN, BOB, CID)]
+    for name in ("Wood", "another"):
+        await stores.threads.project(Projection(replace(meta, name=name), tuple(promised)))
+    assert await stores.threads.load(GROUP) == (meta, [OWNER, left, promised[2]])
+    (row,) = await stores.threads.memberships(CID)
+    assert row == Membership(meta, promised[2], ThreadView())
+    assert (row.member.is_promised, left.is_promised, OWNER.is_promised) == (True, False, False)
+    joined = Member(CID, Role.MEMBER, 7)
+    await stores.threads.project(Projection(replace(meta, applied_seq=7), (joined,)))
+    assert [row.member for row in await stores.threads.memberships(CID)] == [joined]
+
+
 async def test_memberships_include_left_and_deleted_threads(stores: Stores) -> None:
     deleted = replace(META, thread=OTHER, deleted=True)
     left = replace(OWNER, left_seq=3)

@@ -88,6 +88,21 @@ async def test_membership_is_told_later_when_its_writer_died(
     assert await waiting(stores) == 0
 
 
+async def test_a_promised_membership_is_found_by_its_user(stores: PostgresStores) -> None:
+    """In whatever database their rows are; and those who have a row keep it."""
+    uid = UserId(elsewhere(stores, "g1"))
+    (member,) = members("u100")
+    await stores.threads.project(Projection(META, (member,)))
+    promised = tuple(Member(who, Role.MEMBER, 1, left_seq=0) for who in (member.uid, uid))
+    await stores.threads.project(Projection(META, promised))
+    (row,) = await stores.threads.memberships(uid)
+    assert (row.meta, row.member) == (META, promised[1])
+    assert (await stores.threads.memberships(member.uid))[0].member == member
+    joined = replace(promised[1], join_seq=2, left_seq=None)
+    await stores.threads.project(Projection(replace(META, applied_seq=2), (joined,)))
+    assert [row.member for row in await stores.threads.memberships(uid)] == [joined]
+
+
 async def test_account_is_completed_when_its_creator_died(
     stores: PostgresStores, dying: pytest.MonkeyPatch
 ) -> None:
