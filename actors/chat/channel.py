@@ -26,8 +26,9 @@ from actors.chat.answers import Code, Done, Refused, Result
 from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of, write_last
 from actors.chat.channel_delivery import announcements, page_of, receipts, runs, typing_event
 from actors.chat.channel_draft import Draft
-from actors.chat.channel_loading import Relations, claim_thread, opening, relations_of
+from actors.chat.channel_loading import Findings, Relations, claim_thread, opening, relations_of
 from actors.chat.channel_plan import MaybeRepeat, NeedEvents, Rules, Settled, Written
+from actors.chat.channel_projection import TABLES_AWAY, Projector, adding_any
 from actors.chat.channel_state import ThreadState, typing_refusal
 from actors.chat.messages import (
     Answer,
@@ -43,28 +44,15 @@ from actors.chat.messages import (
     ViewChanged,
     session_name,
 )
-from actors.chat.services import JOURNAL, Services
+from actors.chat.services import AWAY, JOURNAL, Services
 from actors.runtime import Actor, Down, Exit, NameUp, Ref, Shutdown
-from persistence.records import (
-    ClientId,
-    Committed,
-    Cursor,
-    Deposed,
-    Event,
-    Head,
-    Projection,
-    Repeated,
-    Span,
-    ThreadId,
-    UserId,
-)
+from persistence.records import Committed, Cursor, Deposed, Head, Repeated, Span, ThreadId, UserId
 
 BATCH_EVENTS_MAX = 256
 """Events of one thread in one commit: bounds the time others wait for a flood in one thread."""
 
 QUEUE_POSTS_MAX = 2000
 """Posts waiting in one thread; beyond it posts are answered `unavailable`."""
-
 
 STEP_DEADLINE_S = 5.0
 """A store that has not answered by then hangs: the channel crashes and starts over, before the
@@ -81,6 +69,8 @@ class _Tick(Enum):
     IDLE = "idle check"
     FLUSH = "flush cursors"
     RECEIPTS = "show receipts"
+    PROJECT = "project again"
+    LATE = "the tables are late"
 
 
 class Channel(Actor):
@@ -100,10 +90,9 @@ class Channel(Actor):
         self._written: list[Written | Settled] = []
         self._token = 0
         self._unknown = 0
-        self._related: dict[int, Event] = {}
-        self._known: dict[tuple[UserId, ClientId], Event] = {}
-        self._checked: set[tuple[UserId, ClientId]] = set()
+        self._found = Findings()
         self._cursors = CursorBook()
+        self._projector = Projector(self, services.threads, retry=_Tick.PROJECT, late=_Tick.LATE)
         self._flush_timer = False
         self._receipts_shown = True
         self._stale = False
@@ -128,7 +117,9 @@ class Channel(Actor):
 
     async def _load(self) -> None:
         """Claim the thread and read back what is committed of it."""
-        self._state = await claim_thread(self._services, self._state.thread)
+        self._state, changed = await claim_thread(self._services, self._state)
+        if changed is not None and self._state.meta is not None:
+            self._projector.project(self._state.meta, changed, lambda: None)
         self._relations(await relations_of(self._services, self._state.thread))
 
     def _relations(self, relations: Relations) -> None:
@@ -181,14 +172,18 @@ class Channel(Actor):
             self._pump()
         elif tick is _Tick.RECEIPTS:
             self._show_receipts()
+        elif tick is _Tick.PROJECT:
+            self._projector.retry()
+        elif tick is _Tick.LATE:
+            self._projector.late()
         elif tick is _Tick.IDLE:
             self._idle()
 
     def _idle(self) -> None:
         idle_s = self._services.times.channel_idle_s
         quiet_s = trio.current_time() - self._active_at
-        is_used = self._busy or self._queue or self._cursors.dirty or len(self.actor_inbox)
-        if quiet_s < idle_s or is_used:
+        is_used = self._busy or self._queue or self._cursors.dirty or self._projector.is_busy
+        if quiet_s < idle_s or is_used or len(self.actor_inbox):
             self.send_after(max(idle_s - quiet_s, 1.0), _Tick.IDLE)
         else:
             self.stop()
@@ -216,8 +211,9 @@ class Channel(Actor):
         elif self._queue or self._cursors.due:
             self._plan()
 
-    def _step(self, work: Any, *args: Any, on_value: Any) -> None:
-        """Do something that waits; nothing else of this thread goes on until it is done."""
+    def _step(self, work: Any, *args: Any, on_value: Any, on_away: Any = None) -> None:
+        """Do something that waits; nothing else of this thread goes on until it is done. That the
+        store is away is a crash, unless something is to be done then."""
         self._busy = True
 
         def done(result: Outcome[Any]) -> None:
@@ -225,9 +221,11 @@ class Channel(Actor):
             match result:
                 case Value(value):
                     on_value(value)
-                    self._pump()
-                case Error(error):
+                case Error(error) if on_away is None or not isinstance(error, TABLES_AWAY):
                     raise error
+                case _:
+                    on_away()
+            self._pump()
 
         self.run_task(work, *args, on_done=done, timeout_s=STEP_DEADLINE_S)
 
@@ -236,8 +234,7 @@ class Channel(Actor):
         sent something they cannot find. Without a head they are not shown."""
         projection = opening(post, self._state, self._services.wall_ms())
         if isinstance(projection, Refused):
-            self._queue.popleft()
-            self._answer(post.caller, projection)
+            self._refuse([self._queue.popleft()], projection)
             self._pump()
             return
 
@@ -247,13 +244,15 @@ class Channel(Actor):
             for uid in self._state.members:
                 self._tell(uid, ViewChanged(self._state.thread))
 
-        self._step(self._services.threads.project, projection, on_value=projected)
+        self._step(
+            self._services.threads.project, projection, on_value=projected,
+            on_away=lambda: self._refuse([self._queue.popleft()]),
+        )  # fmt: skip
 
     def _plan(self) -> None:
         """Plan as many waiting posts as fit into one draft, and send it to the journal."""
-        draft = Draft(
-            self._state, self._services.wall_ms(), self._rules, self._related, self._known
-        )
+        found, now_ms = self._found, self._services.wall_ms()
+        draft = Draft(self._state, now_ms, self._rules, found.related, found.known)
         taken: list[Post] = []
         written: list[Written | Settled] = []
         while self._queue and len(draft.events) < BATCH_EVENTS_MAX:
@@ -270,29 +269,34 @@ class Channel(Actor):
         if not draft.events and not self._cursors.due:
             self._finish(written)
             self._pump()
-            return
-        self._commit(draft, taken, written)
+        elif strangers := self._projector.strangers(draft.changed, self._state.members):
+            self._queue.extendleft(reversed(taken))
+            self._promise(strangers)
+        else:
+            self._commit(draft, taken, written)
+
+    def _promise(self, strangers: tuple[UserId, ...]) -> None:
+        """Posts that add people without a row wait for these, and nobody waits for the posts."""
+        adding, self._queue = adding_any(strangers, self._queue)
+        assert adding, "nothing else makes members"
+
+        def promised(is_done: bool) -> None:
+            if is_done:
+                self._queue.extendleft(reversed(adding))
+            else:
+                self._refuse(adding)
+            self._pump()
+
+        assert self._state.meta is not None
+        self._projector.promise(self._state.meta, strangers, promised)
+        self._pump()
 
     def _look_up(self, post: Post, need: NeedEvents | MaybeRepeat) -> bool:
         """Fetch from the log what the plan of `post` needs; False if that was done already."""
-        log, thread = self._services.log, self._state.thread
-        key = (post.caller.uid, post.cid)
-        if isinstance(need, NeedEvents):
-
-            def related(events: Any) -> None:
-                self._related.update((event.seq, event) for event in events)
-
-            self._step(log.related, thread, need.targets, on_value=related)
-            return True
-        if key in self._checked:
+        if not self._found.lacks(post, need):
             return False
-        self._checked.add(key)
-
-        def found(event: Event | None) -> None:
-            if event is not None:
-                self._known[key] = event
-
-        self._step(log.find, thread, post.caller.uid, post.cid, on_value=found)
+        log, thread = self._services.log, self._state.thread
+        self._step(self._found.look_up, log, thread, post, need, on_value=lambda _: None)
         return True
 
     # ------------------------------------------------------------------ committing
@@ -327,9 +331,7 @@ class Channel(Actor):
             case Committed():
                 self._committed(self._draft)
             case Repeated(events):
-                for event in events:
-                    if event.cid is not None:
-                        self._known[event.sender, event.cid] = event
+                self._found.add_known(events)
                 self._take_back()
                 self._pump()
             case Deposed():
@@ -347,13 +349,10 @@ class Channel(Actor):
             self._conclude(draft)
             return
         assert draft.meta is not None
-        projection = Projection(draft.meta, tuple(draft.changed.values()))
-        self._step(
-            self._services.threads.project, projection, on_value=lambda _: self._conclude(draft)
-        )
+        self._projector.project(draft.meta, draft.changed, lambda: self._conclude(draft))
 
     def _conclude(self, draft: Draft) -> None:
-        """The commit is durable and projected: deliver, answer, go on."""
+        """The commit is durable and, unless the tables are late, projected: deliver, answer."""
         written = self._written
         self._busy = False
         self._draft, self._taken, self._written = None, [], []
@@ -367,14 +366,16 @@ class Channel(Actor):
 
     def _refuse_all(self) -> None:
         """The store is away and nothing was written."""
-        refused = Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
-        for post in self._taken:
-            self._answer(post.caller, refused)
+        self._refuse(self._taken)
         for caller in self._cursors.failed():
-            self._answer(caller, refused)
+            self._answer(caller, AWAY)
         self._taken = []
         self._take_back()
         self._pump()
+
+    def _refuse(self, posts: list[Post], refused: Refused = AWAY) -> None:
+        for post in posts:
+            self._answer(post.caller, refused)
 
     def _journal_down(self, down: Down) -> None:
         if down.ref is not self._journal:
@@ -388,7 +389,7 @@ class Channel(Actor):
         self._unknown += 1
         assert self._unknown <= UNKNOWN_MAX, "no claim makes this append one that can be written"
         self._take_back()
-        self._related = {}
+        self._found.related = {}
         self._token += 1
 
         def loaded(_: object) -> None:
@@ -408,8 +409,7 @@ class Channel(Actor):
 
     def _finish(self, written: list[Written | Settled]) -> None:
         # Until here, so that a draft planned again and again knows all of its repeats in the end.
-        self._related, self._known = {}, {}
-        self._checked.clear()
+        self._found = Findings()
         for entry in written:
             if isinstance(entry, Settled):
                 self._answer(entry.post.caller, entry.result)
@@ -495,5 +495,6 @@ class Channel(Actor):
             "epoch": self._state.head.epoch,
             "waiting": len(self._queue),
             "in_flight": len(self._taken),
+            "projecting": self._projector.is_busy,
             "idle_s": round(trio.current_time() - self._active_at, 1),
         }

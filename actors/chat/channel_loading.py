@@ -1,21 +1,26 @@
 """How a channel learns what is committed of its thread: claim, read back, catch up.
 
 Claiming raises the epoch, which fences whoever wrote before. The thread tables may lag behind the
-log (a crash may have come between the two); the log is the truth, so they are brought up to date
-here, before anybody is answered.
+log (a crash may have come between the two); the log is the truth: what they say is brought up to it
+here, before anybody is answered, and to be projected.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from actors.chat.answers import Code, Refused
+from actors.chat.channel_plan import MaybeRepeat, NeedEvents
 from actors.chat.channel_state import RECENT_EVENTS_MAX, ThreadState, replay, send_refusal
 from actors.chat.commands import CreateGroup, Send
 from actors.chat.messages import Post, dm_members
 from actors.chat.privacy import receipts_shown
 from actors.chat.services import Services
+from persistence.protocols import MessageLog
 from persistence.records import (
+    ClientId,
+    Event,
     Member,
     Projection,
     Role,
@@ -38,17 +43,55 @@ class Relations:
     receipts_shown: bool = True
 
 
-async def claim_thread(services: Services, thread: ThreadId) -> ThreadState:
-    """Take a thread over: the next epoch, head, recent events, members, cursors."""
+@dataclass(slots=True)
+class Findings:
+    """What was read from the log for the posts that wait: old messages with all that refers to
+    them, and events that posts may repeat, with the cids that were looked for."""
+
+    related: dict[int, Event] = field(default_factory=dict)
+    known: dict[tuple[UserId, ClientId], Event] = field(default_factory=dict)
+    _checked: set[tuple[UserId, ClientId]] = field(default_factory=set)
+
+    def lacks(self, post: Post, need: NeedEvents | MaybeRepeat) -> bool:
+        """Whether it is still to be looked up."""
+        return isinstance(need, NeedEvents) or (post.caller.uid, post.cid) not in self._checked
+
+    async def look_up(
+        self, log: MessageLog, thread: ThreadId, post: Post, need: NeedEvents | MaybeRepeat
+    ) -> None:
+        if isinstance(need, NeedEvents):
+            events = await log.related(thread, need.targets)
+            self.related.update((event.seq, event) for event in events)
+            return
+        event = await log.find(thread, post.caller.uid, post.cid)
+        self._checked.add((post.caller.uid, post.cid))
+        self.add_known([] if event is None else [event])
+
+    def add_known(self, events: Iterable[Event]) -> None:
+        self.known.update(((e.sender, e.cid), e) for e in events if e.cid is not None)
+
+
+async def claim_thread(
+    services: Services, known: ThreadState
+) -> tuple[ThreadState, dict[UserId, Member] | None]:
+    """Take a thread over: the next epoch, head, recent events, members, cursors. What is `known` of
+    description and members is brought up to the log; only if nothing is, the tables are read. If it
+    lagged, the second value has the members that are to be projected with the description."""
+    thread = known.thread
     claim = await services.log.claim(thread, RECENT_EVENTS_MAX)
-    state = ThreadState(thread, claim.head, cursors=dict(claim.cursors))
+    state = ThreadState(thread, claim.head, known.meta, known.members, cursors=dict(claim.cursors))
     state.remember(claim.recent)
-    loaded = await services.threads.load(thread)
-    if loaded is not None:
+    if state.meta is None:
+        loaded = await services.threads.load(thread)
+        if loaded is None:
+            return state, None
         state.meta = loaded[0]
-        state.members = {member.uid: member for member in loaded[1]}
-        await _catch_up(services, state)
-    return state
+        state.members = {member.uid: member for member in loaded[1] if not member.is_promised}
+    before = state.members
+    state.meta, state.members = await as_logged(services, state.meta, before, claim.head.meta_seq)
+    if state.members is before:
+        return state, None
+    return state, {uid: m for uid, m in state.members.items() if before.get(uid) != m}
 
 
 async def as_logged(
@@ -66,17 +109,6 @@ async def as_logged(
         if meta.applied_seq < events[-1].seq:
             meta = replace(meta, applied_seq=events[-1].seq)
     return meta, members
-
-
-async def _catch_up(services: Services, state: ThreadState) -> None:
-    assert state.meta is not None
-    before = state.members
-    state.meta, state.members = await as_logged(
-        services, state.meta, state.members, state.head.meta_seq
-    )
-    if state.members is not before:
-        members = tuple(m for uid, m in state.members.items() if before.get(uid) != m)
-        await services.threads.project(Projection(state.meta, members))
 
 
 async def relations_of(services: Services, thread: ThreadId) -> Relations:

@@ -3,9 +3,10 @@
 Each function is one request of one user. They run in tasks of the user's session actor, touch no
 actor's state, and may be cancelled at any point without effect.
 
-The thread tables may lag behind the log: for the moment between a commit and its projection, or,
-after a crash between the two, until the thread's channel starts again. A removal that is in the log
-holds for readers all the same (`in_step`).
+The thread tables may lag behind the log: for the moment between a commit and its projection, for as
+long as they are away, or, after a crash between the two, until the thread's channel starts again.
+What is in the log holds for readers all the same (`in_step`): a removal, and also an addition, for
+which a row was promised before.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from persistence.records import (
     Cursor,
     Event,
     Head,
+    Member,
     Membership,
     SessionId,
     Span,
@@ -75,7 +77,7 @@ class Line:
 
 async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> list[Line]:
     """The threads of `rows` that have events, with their heads; newest activity first."""
-    spans = {row.meta.thread: Span(row.member.join_seq, row.member.left_seq) for row in rows}
+    spans = {row.meta.thread: _span(row.member) for row in rows}
     readers = {thread: {uid, *dm_members(thread)} for thread in spans}
     summaries = await services.log.summaries(spans, readers)
     found = []
@@ -84,6 +86,8 @@ async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> 
         if summary is None or not summary.head.seq:
             continue
         row, summary = await in_step(services, row, summary)  # noqa: PLW2901  (the same, newer)
+        if row.member.is_promised:
+            continue
         head = summary.head
         left = row.member.left_seq
         if left is not None:
@@ -93,6 +97,20 @@ async def lines(services: Services, uid: UserId, rows: Sequence[Membership]) -> 
         found.append(Line(row, summary, head))
     found.sort(key=lambda line: (-line.head.ts_ms, line.thread))
     return found
+
+
+def _span(member: Member) -> Span:
+    """What may be read; nothing is known of someone with a promise, so `in_step` says it later."""
+    return Span() if member.is_promised else Span(member.join_seq, member.left_seq)
+
+
+async def membership_of(services: Services, uid: UserId, thread: ThreadId) -> Membership | None:
+    """A user's membership, past or present, of one thread."""
+    rows = await services.threads.memberships(uid, (thread,))
+    if not rows or not rows[0].member.is_promised:
+        return rows[0] if rows else None
+    found = await lines(services, uid, rows)
+    return found[0].membership if found else None
 
 
 async def in_step(
@@ -203,15 +221,18 @@ async def group_info(
     if not rows or rows[0].meta.kind is not ThreadKind.GROUP:
         return NOT_FOUND if not rows else Refused(Code.BAD_REQUEST, "thread: not a group")
     found = await lines(services, uid, rows)
-    membership = found[0].membership if found else rows[0]
-    may = standing(membership.meta, membership.member)
+    if not found:
+        return NOT_FOUND
+    may = standing(found[0].membership.meta, found[0].membership.member)
     if isinstance(may, Refused):
         return may
     loaded = await services.threads.load(thread)
-    if not found or loaded is None:
-        return NOT_FOUND
+    assert loaded is not None, "a thread with a membership is there"
+    stored = {member.uid: member for member in loaded[1]}
+    _, current = await as_logged(services, loaded[0], stored, found[0].summary.head.meta_seq)
     members = sorted(
-        (member for member in loaded[1] if member.left_seq is None), key=lambda member: member.uid
+        (member for member in current.values() if member.left_seq is None),
+        key=lambda member: member.uid,
     )
     page = [member for member in members if after is None or member.uid > after]
     limit = min(limit, LIST_LIMIT_MAX)
@@ -277,6 +298,8 @@ async def cold_page(services: Services, request: History, membership: Membership
     if summary is None or not summary.head.seq:
         return NOT_FOUND
     membership, summary = await in_step(services, membership, summary)
+    if membership.member.is_promised:
+        return NOT_FOUND
     span = Span(membership.member.join_seq, membership.member.left_seq)
     head = summary.head.seq if span.high is None else span.high
     low, high, more = page_range(

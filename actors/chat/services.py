@@ -29,13 +29,17 @@ CONTACTS = "contacts"
 PRESENCE = "presence"
 
 
+AWAY = Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
+"""Nothing was done."""
+
+
 def store_refusal(error: BaseException) -> Refused:
     """What it means to the client that a store failed, or did not answer in time; anything else is
     our bug, and raised again. Damage is logged: only the operator can mend it, and no client would
     tell them."""
     match error:
         case StoreUnavailable():
-            return Refused(Code.UNAVAILABLE, "the store is not available", retry_ms=1000)
+            return AWAY
         case Corrupt():
             logger.error("the store is damaged: %s", error)
             return Refused(Code.INTERNAL, "what is stored cannot be read", retry_ms=1000)

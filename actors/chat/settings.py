@@ -21,13 +21,13 @@ from persistence.records import ThreadId, UserId
 
 async def set_view(services: Services, uid: UserId, request: ThreadSet) -> Show | Refused:
     """`thread.set`: the `inbox` event for the user's other devices, once the change is stored."""
-    rows = await services.threads.memberships(uid, (request.thread,))
-    if not rows:
+    row = await reading.membership_of(services, uid, request.thread)
+    if row is None:
         return reading.NOT_FOUND
-    may = standing(rows[0].meta, rows[0].member)
+    may = standing(row.meta, row.member)
     if isinstance(may, Refused):
         return may
-    view = replace(rows[0].view, **request.change)
+    view = replace(row.view, **request.change)
     await services.threads.set_view(uid, request.thread, view)
     fields = {
         "muted_until": view.muted_until_ms,
@@ -39,13 +39,13 @@ async def set_view(services: Services, uid: UserId, request: ThreadSet) -> Show 
 
 async def hide(services: Services, uid: UserId, request: HideMine) -> Show | Refused:
     """`delete` for `me`: nothing is written to the log; the event stays at its seq for others."""
-    rows = await services.threads.memberships(uid, (request.thread,))
-    if not rows:
+    row = await reading.membership_of(services, uid, request.thread)
+    if row is None:
         return reading.NOT_FOUND
-    may = viewing(rows[0].meta, rows[0].member)
+    may = viewing(row.meta, row.member)
     if isinstance(may, Refused):
         return may
-    refused = await reading.check_hideable(services, rows[0], request.seqs)
+    refused = await reading.check_hideable(services, row, request.seqs)
     if refused is not None:
         return refused
     await services.threads.hide(uid, request.thread, request.seqs)

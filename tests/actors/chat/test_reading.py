@@ -8,13 +8,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from actors.chat import reading
+from actors.chat import reading, settings
 from actors.chat.answers import Done, Refused, Result
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_plan import Rules
 from actors.chat.channel_state import ThreadState
 from actors.chat.commands import AddMembers, Command, CreateGroup, RemoveMember, Send
-from actors.chat.messages import Caller, History
+from actors.chat.messages import Caller, HideMine, History, Show, ThreadSet
 from actors.chat.services import Services
 from actors.runtime import Spawner
 from persistence.memory import MemoryStores
@@ -29,7 +29,7 @@ from persistence.records import (
     ThreadMeta,
     UserId,
 )
-from tests.actors.chat.threads import GROUP, A, B, C, post
+from tests.actors.chat.threads import GROUP, A, B, C, D, post
 
 
 class Desk:
@@ -66,6 +66,12 @@ class Desk:
             assert draft.meta is not None
             changed = tuple(draft.changed.values())
             await self.services.threads.project(Projection(draft.meta, changed))
+
+    async def promise(self, uid: UserId) -> None:
+        """What precedes a commit that adds somebody."""
+        assert self.state.meta is not None
+        row = Member(uid, Role.MEMBER, join_seq=1, left_seq=0)
+        await self.services.threads.project(Projection(self.state.meta, (row,)))
 
     async def view(self, uid: UserId) -> Membership:
         (row,) = await self.services.threads.memberships(uid, (GROUP,))
@@ -130,3 +136,41 @@ async def test_those_who_stay_see_everything_at_once(desk: Desk) -> None:
     await desk.write((A, RemoveMember(B)), (A, Send("go on")), is_projected=False)
     page = fields(await reading.sync(desk.services, C, {}, 100))
     assert seqs(page["events"][GROUP]) == [1, 2, 3]
+
+
+async def test_who_was_added_finds_the_thread_by_a_promise(desk: Desk) -> None:
+    """The tables know no more of them than that there was to be something."""
+    await desk.write((A, Send("not for dan")))
+    await desk.promise(D)
+    await desk.write((A, AddMembers((D,))), (A, Send("welcome")), is_projected=False)
+    page = fields(await reading.sync(desk.services, D, {}, 100))
+    assert (seqs(page["events"][GROUP]), page["removed"]) == ([3, 4], [])
+    (line,) = fields(await reading.thread_list(desk.services, D, 10, None))["threads"]
+    assert (line["role"], line["unread"], line["last"]["text"]) == ("member", 1, "welcome")
+    history = History(Caller(D, 1, 1), GROUP, 100)
+    found = await reading.cold_page(desk.services, history, await desk.view(D))
+    assert seqs(fields(found)["events"]) == [3, 4]
+    for uid in (A, D):
+        info = fields(await reading.group_info(desk.services, uid, GROUP, None, 10))
+        assert [member["uid"] for member in info["members"]] == [A, B, C, D]
+    mute = ThreadSet(Caller(D, 1, 2), GROUP, {"pinned": True})
+    assert isinstance(await settings.set_view(desk.services, D, mute), Show)
+    assert (await desk.view(D)).view.pinned
+
+
+async def test_a_promise_that_nothing_came_of_is_seen_by_nobody(desk: Desk) -> None:
+    await desk.write((A, Send("not for dan")))
+    await desk.promise(D)
+    services, caller = desk.services, Caller(D, 1, 1)
+    page = fields(await reading.sync(services, D, {}, 100))
+    assert (page["threads"], page["events"], page["removed"]) == ([], {}, [])
+    assert fields(await reading.thread_list(services, D, 10, None))["threads"] == []
+    refusals = [
+        await reading.cold_page(services, History(caller, GROUP, 100), await desk.view(D)),
+        await reading.group_info(services, D, GROUP, None, 10),
+        await settings.set_view(services, D, ThreadSet(caller, GROUP, {"pinned": True})),
+        await settings.hide(services, D, HideMine(caller, GROUP, (2,))),
+    ]
+    assert [getattr(refused, "code", None) for refused in refusals] == ["not_found"] * 4
+    info = fields(await reading.group_info(services, A, GROUP, None, 10))
+    assert [member["uid"] for member in info["members"]] == [A, B, C]

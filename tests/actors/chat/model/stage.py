@@ -309,7 +309,9 @@ class Stage:
         """Role, join and leave of everybody who is or was in a thread, as the tables have it."""
         loaded = await self.stores.threads.load(ThreadId(thread))
         assert loaded is not None
-        return {m.uid: (m.role.value, m.join_seq, m.left_seq) for m in loaded[1]}
+        return {
+            m.uid: (m.role.value, m.join_seq, m.left_seq) for m in loaded[1] if not m.is_promised
+        }
 
 
 @asynccontextmanager
