@@ -3,7 +3,7 @@
 A connection is a **Device** to its user's session actor. It numbers requests, passes each to the
 actor that answers it (`requests`), and remembers it until the answer, so that when that actor dies
 the request is passed on again, or answered honestly. Requests are handled in order: those that only
-append to a thread go on side by side, every other waits for the ones before it (`Route.is_serial`).
+append to a thread go on side by side, every other waits for the ones before it (`requests.Order`).
 
 Only the reader is a task of its own. Writing is done by the hub's flusher for all connections, and
 by a task for as long as a socket does not take what it is given.
@@ -29,7 +29,7 @@ from actors.chat.messages import (
     Published,
 )
 from gateway.outbox import Outbox
-from gateway.requests import ROUTES, Context, Route, Target
+from gateway.requests import ROUTES, Context, Order, Route, Target
 from gateway.wire import codec, frames
 from gateway.wire.codes import CloseCode, ErrorCode
 from gateway.wire.limits import UNDRAINED_S, WAITING_REPLIES_MAX
@@ -195,13 +195,14 @@ class Connection:
         while backlog and self.phase is not Phase.CLOSING:
             frame = backlog[0]
             if isinstance(frame, codec.WireError):
-                if self._serial_pending():  # a login, say: what is wrong depends on its outcome
+                if self._is_held():  # a login, say: what is wrong depends on its outcome
                     break
                 backlog.popleft()
                 self._fault(frame)
                 continue
             route = ROUTES.get(type(frame))
-            if self.pending and (self._is_serial(route) or self._serial_pending()):
+            is_post = route is not None and route.order is Order.BESIDE
+            if self._is_held() if is_post else self.pending:
                 break
             backlog.popleft()
             if type(frame) is frames.Bye:
@@ -210,12 +211,9 @@ class Connection:
                 self._handle(frame, route)
         self.make_room()
 
-    @staticmethod
-    def _is_serial(route: Route | None) -> bool:
-        return route is None or route.is_serial
-
-    def _serial_pending(self) -> bool:
-        return any(pending.route.is_serial for pending in self.pending.values())
+    def _is_held(self) -> bool:
+        """Whether something is unanswered that everything waits for."""
+        return any(pending.route.order is Order.ALONE for pending in self.pending.values())
 
     def _bye(self, frame: frames.Bye) -> None:
         if self.phase is Phase.UNAUTHENTICATED:

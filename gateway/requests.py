@@ -40,6 +40,18 @@ HISTORY_LIMIT_DEFAULT = 50
 LIST_LIMIT_DEFAULT = 100
 
 
+class Order(Enum):
+    """How a request stands to the others of its connection."""
+
+    BESIDE = "beside"
+    """Appends to a thread, which keeps order itself: waits for those that are `ALONE` only."""
+    AFTER = "after"
+    """Waits for all before it; only what is `BESIDE` does not wait for it. It is read from the
+    stores, or makes what nobody can name yet, so that no post can depend on it."""
+    ALONE = "alone"
+    """Waits for all before it, and all wait for it."""
+
+
 class Target(Enum):
     """Which actor answers a request."""
 
@@ -68,13 +80,12 @@ class Context:
 class Route:
     """How an operation is handled.
 
-    `build` makes the message or a refusal. `is_serial`: it waits until the connection's earlier
-    requests are answered and later ones wait for it. `is_repeatable`: doing it again after its
-    actor died unanswered changes nothing."""
+    `build` makes the message or a refusal. `is_repeatable`: doing it again after its actor died
+    unanswered changes nothing."""
 
     target: Target
     build: Callable[[Any, Context], Any]
-    is_serial: bool = True
+    order: Order = Order.ALONE
     is_repeatable: bool = True
     is_send: bool = False
 
@@ -336,8 +347,8 @@ def _presence(frame: frames.Presence, context: Context) -> Any:
     return messages.Poll(context.caller, context.device, uids, frame.v)
 
 
-def _at_session(build: Callable[[Any, Context], Any], *, is_serial: bool = True) -> Route:
-    return Route(Target.SESSION, build, is_serial=is_serial)
+def _at_session(build: Callable[[Any, Context], Any], order: Order = Order.ALONE) -> Route:
+    return Route(Target.SESSION, build, order)
 
 
 ROUTES: Mapping[type[frames.Frame], Route] = {
@@ -346,37 +357,37 @@ ROUTES: Mapping[type[frames.Frame], Route] = {
     frames.Auth: Route(Target.ACCOUNTS, _auth),
     frames.Logout: Route(Target.ACCOUNTS, _account),
     frames.Passwd: Route(Target.ACCOUNTS, _account, is_repeatable=False),
-    frames.SessionList: Route(Target.ACCOUNTS, _account),
+    frames.SessionList: Route(Target.ACCOUNTS, _account, Order.AFTER),
     frames.SessionRevoke: Route(Target.ACCOUNTS, _account, is_repeatable=False),
-    frames.UserGet: Route(Target.ACCOUNTS, _user_get),
-    frames.UserSearch: Route(Target.ACCOUNTS, _account),
+    frames.UserGet: Route(Target.ACCOUNTS, _user_get, Order.AFTER),
+    frames.UserSearch: Route(Target.ACCOUNTS, _account, Order.AFTER),
     frames.ProfileSet: Route(Target.ACCOUNTS, _account),
     frames.PrivacySet: Route(Target.ACCOUNTS, _account),
-    frames.ContactList: Route(Target.CONTACTS, _contact),
+    frames.ContactList: Route(Target.CONTACTS, _contact, Order.AFTER),
     frames.ContactAdd: Route(Target.CONTACTS, _contact),
     frames.ContactAlias: Route(Target.CONTACTS, _contact),
     frames.ContactRemove: Route(Target.CONTACTS, _contact, is_repeatable=False),
     frames.Block: Route(Target.CONTACTS, _contact),
     frames.Unblock: Route(Target.CONTACTS, _contact),
-    frames.ThreadList: _at_session(_thread_list),
+    frames.ThreadList: _at_session(_thread_list, Order.AFTER),
     frames.ThreadSet: _at_session(_thread_set),
-    frames.GroupCreate: _at_session(_group_create),
+    frames.GroupCreate: _at_session(_group_create, Order.AFTER),
     frames.GroupUpdate: _at_session(_group_update),
     frames.GroupAdd: _at_session(_group_add),
     frames.GroupRemove: _at_session(_group_remove),
     frames.GroupRole: _at_session(_group_role),
     frames.GroupLeave: _at_session(_group_leave),
     frames.GroupDelete: _at_session(_group_delete),
-    frames.GroupInfo: _at_session(_group_info),
-    frames.Send: Route(Target.SESSION, _send, is_serial=False, is_send=True),
-    frames.Edit: _at_session(_edit, is_serial=False),
+    frames.GroupInfo: _at_session(_group_info, Order.AFTER),
+    frames.Send: Route(Target.SESSION, _send, Order.BESIDE, is_send=True),
+    frames.Edit: _at_session(_edit, Order.BESIDE),
     frames.Delete: _at_session(_delete),
-    frames.React: _at_session(_react, is_serial=False),
-    frames.History: _at_session(_history),
-    frames.Sync: _at_session(_sync),
-    frames.Recv: _at_session(_recv, is_serial=False),
-    frames.Read: _at_session(_read, is_serial=False),
-    frames.Typing: _at_session(_typing, is_serial=False),
-    frames.Presence: Route(Target.PRESENCE, _presence, is_serial=False),
+    frames.React: _at_session(_react, Order.BESIDE),
+    frames.History: _at_session(_history, Order.AFTER),
+    frames.Sync: _at_session(_sync, Order.AFTER),
+    frames.Recv: _at_session(_recv, Order.BESIDE),
+    frames.Read: _at_session(_read, Order.BESIDE),
+    frames.Typing: _at_session(_typing, Order.BESIDE),
+    frames.Presence: Route(Target.PRESENCE, _presence, Order.BESIDE),
 }
 """Every operation but `hb` and `bye`, which the connection answers itself."""

@@ -10,11 +10,19 @@ from dataclasses import replace
 
 from actors.chat.answers import Code, Refused
 from actors.chat.commands import AddMembers, Command, RemoveMember, Send, SetRole
-from actors.chat.messages import History, SubmitMark, SubmitPost, SubmitTyping, dm_thread
+from actors.chat.messages import (
+    History,
+    SubmitMark,
+    SubmitPost,
+    SubmitTyping,
+    dm_members,
+    dm_thread,
+)
 from persistence.records import Membership, ThreadId, UserId
 
 Ordered = SubmitPost | SubmitMark | SubmitTyping | History
-"""Requests whose thread or people may have to be looked up first; each device's stay in order."""
+"""Requests whose thread or people may have to be looked up first. Those of one device to one thread
+stay in order."""
 
 PEOPLE_REMEMBERED_MAX = 500
 VIEWS_REMEMBERED_MAX = 200
@@ -49,6 +57,18 @@ class Known:
 def people_of(request: Ordered) -> tuple[str, ...]:
     """The uids and `@name`s a request speaks of."""
     return request.people if isinstance(request, SubmitPost) else ()
+
+
+def may_overtake(request: Ordered, waiting: Iterable[Ordered]) -> bool:
+    """Whether a request is surely to another thread than any of those that wait for a look-up: one
+    that names a person instead may be to any direct thread."""
+    thread = request.thread
+    if thread is None:
+        return False
+    is_direct = bool(dm_members(thread))
+    return not any(
+        is_direct if other.thread is None else other.thread == thread for other in waiting
+    )
 
 
 def resolve(

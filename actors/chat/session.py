@@ -22,7 +22,7 @@ import trio
 from outcome import Error, Outcome, Value
 
 from actors.chat import reading, settings
-from actors.chat.addressing import Known, Ordered, missing, people_of, resolve
+from actors.chat.addressing import Known, Ordered, may_overtake, missing, people_of, resolve
 from actors.chat.answers import Done, Refused, Result
 from actors.chat.commands import Send
 from actors.chat.messages import (
@@ -265,11 +265,13 @@ class Session(Actor):
     # ------------------------------------------------------------------ upwards, in order
 
     def _in_order(self, request: Ordered) -> None:
-        """Requests of one device keep their order, also when one must look something up first."""
+        """Requests of one device to one thread keep their order, also when one must look something
+        up first."""
         device = request.caller.device
         waiting = self._ordered.get(device)
         if waiting is not None:
-            waiting.append(request)
+            if not (may_overtake(request, waiting) and self._pass(request)):
+                waiting.append(request)
         elif not self._pass(request):
             self._ordered[device] = deque([request])
             self._look_up(request)

@@ -7,11 +7,20 @@ from typing import Any
 import pytest
 import trio
 
+from actors.chat import commands
 from actors.chat.channel import Channel
-from actors.chat.messages import HideMine, History, ViewChanged, session_name
+from actors.chat.messages import (
+    HideMine,
+    History,
+    SubmitPost,
+    ViewChanged,
+    channel_name,
+    dm_thread,
+    session_name,
+)
 from actors.chat.session import Session
 from persistence.errors import StoreUnavailable
-from persistence.records import UserId
+from persistence.records import ClientId, ThreadId, UserId
 from tests.actors.chat.conftest import GROUP, ask, settled
 from tests.actors.chat.model.phone import Phone, Ticket
 from tests.actors.chat.model.requests import Edit, Send
@@ -38,6 +47,60 @@ async def test_posts_a_full_channel_refuses_wait_their_turn(
     await settled(stage, *tickets)
     texts = [event.get("text") for event in await stage.log(GROUP)]
     assert texts[2:] == ["2", "3", "4", "5", "6", "7", "8"]
+
+
+def send_to(phone: Phone, text: str, *, thread: str | None = None, person: str = "") -> Ticket:
+    assert phone.socket is not None
+    people = (person,) if person else ()
+    return phone.socket.ask(
+        lambda caller: SubmitPost(
+            caller,
+            ClientId(text),
+            None if thread is None else ThreadId(thread),
+            commands.Send(text),
+            people,
+        )
+    )
+
+
+async def test_a_look_up_holds_up_nothing_of_another_thread(stage: Stage) -> None:
+    """Whom a name stands for is not known yet: somebody with a direct thread, but no group."""
+    ann, bob, _ = stage.phones
+    direct = dm_thread(ann.uid, bob.uid)
+    await settled(stage, send_to(ann, "first", person=bob.uid))
+    stage.troubles.held["accounts.by_name"] = held = trio.Event()
+    tickets = [
+        send_to(ann, "second", person="@bob"),
+        send_to(ann, "third", thread=direct),
+        send_to(ann, "aside", thread=GROUP),
+    ]
+    await stage.advance(1.0)
+    assert [ticket.is_over for ticket in tickets] == [False, False, True]
+    held.set()
+    await settled(stage, *tickets)
+    assert [event["text"] for event in await stage.log(direct)] == ["first", "second", "third"]
+
+
+async def test_a_thread_that_is_looked_up_keeps_its_order(stage: Stage) -> None:
+    """Also when it is known before those that wait have been passed on."""
+    ann, bob, _ = stage.phones
+    stage.kill(session_name(ann.uid))
+    stage.kill(channel_name(GROUP))
+    await stage.advance(130.0)
+    stage.troubles.held["accounts.by_name"] = held = trio.Event()
+    tickets = [
+        send_to(ann, "elsewhere", person="@bob"),
+        send_to(ann, "one", thread=GROUP),
+        ask(bob, Send(GROUP, "of bob", "c-9")),
+    ]
+    await stage.advance(1.0)
+    tickets.append(send_to(ann, "two", thread=GROUP))
+    await stage.advance(1.0)
+    assert [ticket.is_over for ticket in tickets] == [False, False, True, False]
+    held.set()
+    await settled(stage, *tickets)
+    texts = [event.get("text") for event in await stage.log(GROUP)]
+    assert texts[2:] == ["of bob", "one", "two"]
 
 
 async def test_an_event_whose_request_was_given_up_is_delivered_like_any_other(

@@ -19,7 +19,18 @@ import msgspec
 from actors.chat import commands
 from actors.chat.answers import Refused, Result
 from actors.chat.channel_state import with_cid
-from actors.chat.messages import Caller, Detach, History, Published, SubmitMark, SubmitPost, Sync
+from actors.chat.messages import (
+    Caller,
+    Detach,
+    GroupCreate,
+    GroupInfo,
+    History,
+    Published,
+    SubmitMark,
+    SubmitPost,
+    Sync,
+    ThreadList,
+)  # fmt: skip
 from actors.runtime import Ref
 from persistence.records import SessionId, ThreadId, UserId
 from tests.actors.chat.model.wire import fields_of
@@ -56,11 +67,18 @@ class Ticket:
         return self.fields is not None or self.code is not None or self.is_cut
 
 
-def is_serial(message: Any) -> bool:
-    """Whether the gateway handles a request alone: all but those that only append to a thread."""
+def is_post(message: Any) -> bool:
+    """Whether a request only appends to a thread: it waits for what `holds` alone."""
     if isinstance(message, SubmitPost):
-        return not isinstance(message.command, commands.Send | commands.Edit | commands.React)
-    return not isinstance(message, SubmitMark)
+        return isinstance(message.command, commands.Send | commands.Edit | commands.React)
+    return isinstance(message, SubmitMark)
+
+
+def holds(message: Any) -> bool:
+    """Whether the gateway lets everything wait for a request."""
+    return not is_post(message) and not isinstance(
+        message, GroupCreate | GroupInfo | History | Sync | ThreadList
+    )
 
 
 class Phone:
@@ -248,10 +266,8 @@ class Socket:
         """Pass on what may go: most requests wait for all before them, and all after for them."""
         while self._backlog:
             number, ticket, to = self._backlog[0]
-            pending = self._pending.values()
-            if pending and (
-                is_serial(ticket.message) or any(is_serial(p.message) for p in pending)
-            ):
+            pending = [each.message for each in self._pending.values()]
+            if any(map(holds, pending)) if is_post(ticket.message) else pending:
                 return
             self._backlog.popleft()
             if number:
