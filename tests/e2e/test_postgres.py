@@ -5,6 +5,7 @@ The other modules run on PostgreSQL too, with `COPPICE_TEST_SQL`.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,39 @@ def test_outage_is_told_apart_and_passes(
     ann.say(bob, "after")
     assert bob.event("msg", text="after")
     assert server.metric("coppice_sql_lost_total") > 0
+
+
+def test_groups_go_on_while_the_database_is_away(
+    own_postgres: OwnServer, special: Callable[..., Server]
+) -> None:
+    """What is in the log is done, and told to the database when it is back; who would have to be
+    found there is not added. No channel crashes of it."""
+    server = special(COPPICE_SQL=",".join(own_postgres.create(2)))
+    ann, bob, cat = server.user(), server.user(), server.user()
+    thread = ann.ok("group.create", name="wood", members=[bob.uid])["thread"]
+    assert bob.event("thread", thread=thread)
+    own_postgres.stop()
+    server.becomes(503)
+    assert ann.refused("group.add", thread=thread, users=[cat.uid]) == "unavailable"
+    create = ann.begin("group.create", name="glade", members=[])
+    ann.say(thread, "during")
+    ann.ok("group.update", thread=thread, name="grove")
+    bob.ok("group.leave", thread=thread)
+    assert ann.event("member", thread=thread, act="leave")
+    ann.say(thread, "not for bob")
+    assert ann.end(create)["code"] == "unavailable"
+    own_postgres.start()
+    server.becomes(200)
+    assert ann.ok("group.info", thread=thread)["info"]["name"] == "grove"
+    (line,) = bob.ok("thread.list")["threads"]
+    assert line["last"]["text"] == "during"
+    ann.ok("group.add", thread=thread, users=[cat.uid])
+    assert cat.event("member", thread=thread, act="add")
+    (channel,) = (
+        node for supervisor in json.loads(server.look("/tree"))["children"]
+        for node in supervisor["children"] if node["name"] == f"channel:{thread}"
+    )  # fmt: skip
+    assert channel["restarts"] == 0
 
 
 def test_users_and_groups_outlive_the_server(
