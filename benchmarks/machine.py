@@ -21,6 +21,8 @@ from tests.servers import cassandra
 from tests.servers import postgres as postgres_servers
 
 SCHEMA_S = 60.0
+"""Of what changes or sums up much, after a million messages, with half a gigabyte of heap."""
+
 FLUSH_MS = 500
 
 
@@ -67,12 +69,12 @@ def table_bytes(url: str) -> int:
     try:
         session = cluster.connect(settings.keyspace)
         tables = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s"
-        for (name,) in session.execute(tables, (settings.keyspace,)).all():
+        for (name,) in session.execute(tables, (settings.keyspace,), timeout=SCHEMA_S).all():
             flush = f"ALTER TABLE {name} WITH memtable_flush_period_in_ms = {FLUSH_MS}"
             session.execute(flush, timeout=SCHEMA_S)
         time.sleep(4 * FLUSH_MS / 1_000)
         usage = "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = %s"
-        rows = session.execute(f"{usage} ALLOW FILTERING", (settings.keyspace,))
+        rows = session.execute(f"{usage} ALLOW FILTERING", (settings.keyspace,), timeout=SCHEMA_S)
         mebibytes: int = sum(found for (found,) in rows)
         return mebibytes * 2**20
     finally:
