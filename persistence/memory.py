@@ -281,7 +281,7 @@ class MemoryThreads:
         meta = projection.meta
         stored = self._metas.get(meta.thread)
         if projection.is_promise:
-            for member in projection.members:
+            for member in projection.members if stored is not None else ():
                 self._members[meta.thread].setdefault(member.uid, member)
             return
         if stored is not None and stored.applied_seq >= meta.applied_seq:

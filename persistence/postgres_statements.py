@@ -131,15 +131,18 @@ PROJECT_THREAD = (
     " applied_seq = excluded.applied_seq WHERE t.applied_seq < excluded.applied_seq"
     " RETURNING applied_seq"
 )
-PROMISE_MEMBERS = (
+_MEMBERS = (
     "INSERT INTO members (thread, uid, role, join_seq, left_seq)"
     " SELECT %(thread)s, * FROM unnest(%(uids)s::text[], %(roles)s::text[],"
-    " %(join_seqs)s::bigint[], %(left_seqs)s::bigint[]) ON CONFLICT (thread, uid) DO NOTHING"
+    " %(join_seqs)s::bigint[], %(left_seqs)s::bigint[])"
 )
-PROJECT_MEMBERS = PROMISE_MEMBERS.replace(
-    "DO NOTHING",
-    "DO UPDATE SET role = excluded.role, join_seq = excluded.join_seq,"
-    " left_seq = excluded.left_seq",
+PROJECT_MEMBERS = (
+    f"{_MEMBERS} ON CONFLICT (thread, uid) DO UPDATE SET role = excluded.role,"
+    " join_seq = excluded.join_seq, left_seq = excluded.left_seq RETURNING uid"
+)
+PROMISE_MEMBERS = (
+    f"{_MEMBERS} WHERE EXISTS (SELECT FROM threads WHERE thread = %(thread)s)"
+    " ON CONFLICT (thread, uid) DO NOTHING RETURNING uid"
 )
 ADD_USER_THREADS = (
     "INSERT INTO user_threads (uid, thread)"

@@ -93,18 +93,19 @@ class PostgresThreads:
             not await connection.fetch(PROJECT_THREAD, values) or not members
         ):
             return None
-        uids = [member.uid for member in members]
-        await connection.fetch(
+        rows = await connection.fetch(
             PROMISE_MEMBERS if projection.is_promise else PROJECT_MEMBERS,
             {
                 "thread": meta.thread,
-                "uids": uids,
+                "uids": [member.uid for member in members],
                 "roles": [member.role.value for member in members],
                 "join_seqs": [member.join_seq for member in members],
                 "left_seqs": [member.left_seq for member in members],
             },
         )
-        return await self._outbox.add(connection, meta.thread, MEMBERS, uids)
+        if not rows:
+            return None
+        return await self._outbox.add(connection, meta.thread, MEMBERS, [uid for (uid,) in rows])
 
     async def memberships(
         self, uid: UserId, threads: Collection[ThreadId] | None = None

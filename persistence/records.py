@@ -187,7 +187,7 @@ class Projection:
     `meta` is the whole new description with `applied_seq` set to the event's seq; `members` are the
     rows that changed. Applying is idempotent: a projection whose `applied_seq` is not above the
     stored one changes nothing. The exception is one of promised members alone, written before their
-    commit: to a thread that is there it adds those who have no row, and changes nothing else.
+    commit: to a thread that is there it adds those who have no row, and it changes nothing else.
     """
 
     meta: ThreadMeta

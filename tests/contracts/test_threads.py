@@ -97,6 +97,15 @@ async def test_a_promise_adds_rows_and_changes_none(stores: Stores) -> None:
     assert [row.member for row in await stores.threads.memberships(CID)] == [joined]
 
 
+async def test_a_promise_for_a_thread_that_is_not_there_is_none(stores: Stores) -> None:
+    promised = Member(BOB, Role.MEMBER, 1, left_seq=0)
+    await stores.threads.project(Projection(META, (promised,)))
+    assert await stores.threads.memberships(BOB) == []
+    assert await stores.threads.load(GROUP) is None
+    await stores.threads.project(Projection(META, (OWNER,)))
+    assert await stores.threads.load(GROUP) == (META, [OWNER])
+
+
 async def test_memberships_include_left_and_deleted_threads(stores: Stores) -> None:
     deleted = replace(META, thread=OTHER, deleted=True)
     left = replace(OWNER, left_seq=3)

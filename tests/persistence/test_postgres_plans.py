@@ -102,7 +102,7 @@ INDEXES = {
     "RESERVE": {"reservations_uid_cid_key"},
     "LOAD": {"threads_pkey", "members_pkey"},
     "PROJECT_THREAD": {"threads_pkey"},
-    "PROMISE_MEMBERS": {"members_pkey"},
+    "PROMISE_MEMBERS": {"members_pkey", "threads_pkey"},
     "PROJECT_MEMBERS": {"members_pkey"},
     "ADD_USER_THREADS": set(),
     "MEMBERSHIPS": {"members_pkey", "threads_pkey"},
