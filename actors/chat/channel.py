@@ -27,7 +27,7 @@ from actors.chat.channel_cursors import CursorBook, NeedCount, cursor_of, write_
 from actors.chat.channel_delivery import announcements, page_of, receipts, runs, typing_event
 from actors.chat.channel_draft import Draft
 from actors.chat.channel_loading import Findings, Relations, claim_thread, opening, relations_of
-from actors.chat.channel_plan import MaybeRepeat, NeedEvents, Rules, Settled, Written
+from actors.chat.channel_plan import MaybeRepeat, NeedEvents, Rules, Settled, Written, if_unwritten
 from actors.chat.channel_projection import TABLES_AWAY, Projector, adding_any
 from actors.chat.channel_state import ThreadState, typing_refusal
 from actors.chat.messages import (
@@ -85,7 +85,6 @@ class Channel(Actor):
         self._state = ThreadState(thread, Head())
         self._queue: deque[Post] = deque()
         self._busy = False
-        self._taken: list[Post] = []
         self._draft: Draft | None = None
         self._written: list[Written | Settled] = []
         self._token = 0
@@ -253,27 +252,26 @@ class Channel(Actor):
         """Plan as many waiting posts as fit into one draft, and send it to the journal."""
         found, now_ms = self._found, self._services.wall_ms()
         draft = Draft(self._state, now_ms, self._rules, found.related, found.known)
-        taken: list[Post] = []
         written: list[Written | Settled] = []
         while self._queue and len(draft.events) < BATCH_EVENTS_MAX:
             planned = draft.plan(self._queue[0])
             if isinstance(planned, (NeedEvents, MaybeRepeat)):
-                if taken:
+                if written:
                     break
                 if self._look_up(self._queue[0], planned):
                     return
                 assert isinstance(planned, MaybeRepeat)
                 planned = Settled(self._queue[0], planned.refused)
-            taken.append(self._queue.popleft())
+            self._queue.popleft()
             written.append(planned)
         if not draft.events and not self._cursors.due:
             self._finish(written)
             self._pump()
         elif strangers := self._projector.strangers(draft.changed, self._state.members):
-            self._queue.extendleft(reversed(taken))
+            self._queue.extendleft(entry.post for entry in reversed(written))
             self._promise(strangers)
         else:
-            self._commit(draft, taken, written)
+            self._commit(draft, written)
 
     def _promise(self, strangers: tuple[UserId, ...]) -> None:
         """Posts that add people without a row wait for these, and nobody waits for the posts."""
@@ -301,7 +299,7 @@ class Channel(Actor):
 
     # ------------------------------------------------------------------ committing
 
-    def _commit(self, draft: Draft, taken: list[Post], written: list[Written | Settled]) -> None:
+    def _commit(self, draft: Draft, written: list[Written | Settled]) -> None:
         ref = self.system.whereis(JOURNAL)
         if ref is not self._journal:
             self._journal = ref
@@ -310,17 +308,17 @@ class Channel(Actor):
         self._cursors.into(draft.cursors)
         self._token += 1
         self._busy = True
-        self._draft, self._taken, self._written = draft, taken, written
+        self._draft, self._written = draft, written
         if ref is None or not journal.commit(ref, draft.to_append(), self.ref, self._token):
             self._take_back()
             self.system.watch_name(JOURNAL, self.ref)
 
     def _take_back(self) -> None:
         """What was to be written waits again, in its order."""
-        self._queue.extendleft(reversed(self._taken))
+        self._queue.extendleft(entry.post for entry in reversed(self._written))
         self._cursors.taken_back()
         self._busy = False
-        self._draft, self._taken, self._written = None, [], []
+        self._draft, self._written = None, []
         if self._cursors.dirty:
             self._flush_later()
 
@@ -355,7 +353,7 @@ class Channel(Actor):
         """The commit is durable and, unless the tables are late, projected: deliver, answer."""
         written = self._written
         self._busy = False
-        self._draft, self._taken, self._written = None, [], []
+        self._draft, self._written = None, []
         for uid in draft.changed:
             self._tell(uid, ViewChanged(self._state.thread))
         self._finish(written)  # repeats stand at seqs before those of this draft
@@ -366,10 +364,11 @@ class Channel(Actor):
 
     def _refuse_all(self) -> None:
         """The store is away and nothing was written."""
-        self._refuse(self._taken)
+        for entry in self._written:
+            self._answer(entry.post.caller, if_unwritten(entry, self._state.head.seq, AWAY))
         for caller in self._cursors.failed():
             self._answer(caller, AWAY)
-        self._taken = []
+        self._written = []
         self._take_back()
         self._pump()
 
@@ -494,7 +493,7 @@ class Channel(Actor):
             "head": self._state.head.seq,
             "epoch": self._state.head.epoch,
             "waiting": len(self._queue),
-            "in_flight": len(self._taken),
+            "in_flight": len(self._written),
             "projecting": self._projector.is_busy,
             "idle_s": round(trio.current_time() - self._active_at, 1),
         }

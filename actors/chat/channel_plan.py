@@ -62,6 +62,17 @@ class MaybeRepeat:
 Planned = Written | Settled | NeedEvents | MaybeRepeat
 
 
+def if_unwritten(planned: Written | Settled, head: int, refused: Refused) -> Done | Refused:
+    """What a post is told whose draft was not written after all: that it was refused, unless it
+    only repeats what is in the log, which ends at `head`. Whatever else was planned may stand on
+    the draft's own events."""
+    if isinstance(planned, Settled) and isinstance(planned.result, Done):
+        seq = planned.result.fields.get("seq")
+        if seq is not None and seq <= head:
+            return planned.result
+    return refused
+
+
 def digest_of(command: Command) -> bytes:
     """Identifies a command's content: the same cid with another digest is a `conflict`."""
     if isinstance(command, Send):

@@ -252,3 +252,21 @@ async def test_old_repeats_of_more_than_one_draft_are_answered(
     held.set()
     await settled(stage, *tickets)
     assert [event["text"] for event in (await stage.log(GROUP))[len(written) :]] == ["new"]
+
+
+async def test_a_repeat_stays_one_though_what_was_planned_with_it_is_refused(stage: Stage) -> None:
+    ann, bob, _ = stage.phones
+    stage.troubles.held_after["log.append"] = held = trio.Event()
+    first = ask(ann, Send(GROUP, "go", "c-2"))
+    await stage.advance(0.1)
+    repeat = ask(ann, Send(GROUP, "hello", "c-1"))
+    new = ask(bob, Send(GROUP, "on", "c-3"))
+    await stage.advance(0.1)
+    stage.troubles.waiting = [Fault.REFUSED]
+    del stage.troubles.held_after["log.append"]
+    held.set()
+    assert await stage.settle([first, repeat, new])
+    assert (new.fields, new.code) == (None, "unavailable")
+    assert repeat.fields is not None
+    assert (repeat.fields["seq"], repeat.fields["dup"]) == (2, True)
+    assert [event["seq"] for event in await stage.log(GROUP)] == [1, 2, 3]

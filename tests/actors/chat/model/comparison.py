@@ -127,6 +127,7 @@ class Comparison:
                 request, caller
             )
             tickets.append(phone.socket.ask(build))
+            tickets[-1].may_repeat = bool(faults)
         await self.stage.settle(tickets)
         return tickets, self.stage.disarm(), await self.stage.threads()
 

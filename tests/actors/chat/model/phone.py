@@ -61,6 +61,9 @@ class Ticket:
     code: str | None = None
     is_cut: bool = False
     is_resubmitted: bool = False
+    may_repeat: bool = False
+    """Somebody may have died of it before it was answered: it is carried out again inside, and what
+    stands in the log already is its answer."""
 
     @property
     def is_over(self) -> bool:
@@ -323,7 +326,7 @@ class Socket:
         thread = ticket.fields.get("thread", getattr(ticket.message, "thread", None))
         if ticket.on_answer is not None or thread is None or "seq" not in ticket.fields:
             return
-        if not ticket.fields.get("dup") and not ticket.is_resubmitted:
+        if not (ticket.fields.get("dup") or ticket.is_resubmitted or ticket.may_repeat):
             self._given_now(thread, ticket.fields["seq"])
         self.phone.acknowledged(thread, ticket.fields["seq"])
 
