@@ -18,40 +18,11 @@ from actors.chat.messages import (
     dm_members,
     dm_thread,
 )
-from persistence.records import Membership, ThreadId, UserId
+from persistence.records import ThreadId, UserId
 
 Ordered = SubmitPost | SubmitMark | SubmitTyping | History
 """Requests whose thread or people may have to be looked up first. Those of one device to one thread
 stay in order."""
-
-PEOPLE_REMEMBERED_MAX = 500
-VIEWS_REMEMBERED_MAX = 200
-"""Name look-ups and memberships a session keeps; beyond it starts over."""
-
-
-class Known:
-    """What a session remembers: uids of people, and its user's views of threads. `changes` counts
-    what put views out of date: one that was read before the last change is not to be remembered."""
-
-    __slots__ = ("changes", "people", "views")
-
-    def __init__(self) -> None:
-        self.people: dict[str, UserId] = {}
-        self.views: dict[ThreadId, Membership] = {}
-        self.changes = 0
-
-    def remember(self, found: Mapping[str, UserId], rows: Iterable[Membership]) -> None:
-        if len(self.people) + len(found) > PEOPLE_REMEMBERED_MAX:
-            self.people.clear()
-        self.people.update(found)
-        for row in rows:
-            if len(self.views) >= VIEWS_REMEMBERED_MAX:
-                self.views.clear()
-            self.views[row.meta.thread] = row
-
-    def view_changed(self, thread: ThreadId) -> None:
-        self.views.pop(thread, None)
-        self.changes += 1
 
 
 def people_of(request: Ordered) -> tuple[str, ...]:

@@ -49,11 +49,6 @@ def head_event(thread: ThreadId, head: Head) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def gap_event(thread: ThreadId, have: int, head: int) -> bytes:
-    """Live events from `have + 1` to `head` were skipped."""
-    return msgspec.json.encode({"e": "gap", "thread": thread, "have": have, "head": head})
-
-
 def announcements(state: ThreadState) -> Iterator[tuple[Show, tuple[UserId, ...]]]:
     """Where the log stands, for its members; for those who left of late, where it ends for them:
     they may have missed their last event as anybody may have missed theirs."""

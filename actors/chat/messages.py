@@ -86,13 +86,6 @@ class Published:
         self.frame: bytes | None = None
         self.author_frame: bytes | None = None
 
-    def with_body(self, body: bytes) -> Published:
-        """The same event with another body, not encoded yet."""
-        other = Published(self.thread, self.seq, self.n, self.kind, body, self.author)
-        other.cid, other.answer = self.cid, self.answer
-        other.origin, other.request = self.origin, self.request
-        return other
-
     def __repr__(self) -> str:
         return f"<Published {self.kind.value} {self.thread} #{self.seq}>"
 

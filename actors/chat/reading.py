@@ -34,7 +34,6 @@ from persistence.records import (
     Head,
     Member,
     Membership,
-    SessionId,
     Span,
     Summary,
     ThreadId,
@@ -388,25 +387,7 @@ async def recent_heads(
     return [(line.thread, head_event(line.thread, line.head)) for line in moved]
 
 
-async def missed(
-    services: Services, uid: UserId, since_ms: int | None
-) -> tuple[list[tuple[ThreadId, bytes]], frozenset[SessionId]]:
-    """For a device that attaches: heads it may not have heard of since then, and the sessions that
-    its user has."""
-    heads = [] if since_ms is None else await recent_heads(services, uid, since_ms)
-    sessions = await services.sessions.of_user(uid)
-    return heads, frozenset(session.sid for session in sessions)
-
-
 # ---------------------------------------------------------------------------- people
-
-
-async def people_and_view(
-    services: Services, uid: UserId, people: Collection[str], thread: ThreadId | None
-) -> tuple[dict[str, UserId], Sequence[Membership]]:
-    """What a request speaks of: people, and the user's view of a thread, if it is theirs."""
-    found = await find_people(services, people) if people else {}
-    return found, await services.threads.memberships(uid, (thread,)) if thread else ()
 
 
 async def find_people(services: Services, people: Collection[str]) -> dict[str, UserId]:

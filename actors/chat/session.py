@@ -22,7 +22,7 @@ import trio
 from outcome import Error, Outcome, Value
 
 from actors.chat import reading, settings
-from actors.chat.addressing import Known, Ordered, may_overtake, missing, people_of, resolve
+from actors.chat.addressing import Ordered, may_overtake, missing, people_of, resolve
 from actors.chat.answers import Done, Refused, Result
 from actors.chat.commands import Send
 from actors.chat.messages import (
@@ -59,13 +59,16 @@ from actors.chat.messages import (
 )
 from actors.chat.pending import Entry, Link, Outstanding, Passed
 from actors.chat.services import Services, store_refusal
-from actors.chat.session_delivery import Delivery
 from actors.runtime import Actor, Down, NameUp, Overflow, is_abnormal
 from persistence.errors import StoreError
-from persistence.records import ClientId, SessionId, ThreadId, UserId
+from persistence.records import ClientId, Membership, SessionId, ThreadId, UserId
 
 REPLACED, REVOKED = 4007, 4006
 """Close codes (PROTOCOL.md §6)."""
+
+PEOPLE_REMEMBERED_MAX = 500
+VIEWS_REMEMBERED_MAX = 200
+"""Name look-ups and memberships a session keeps; beyond it starts over."""
 
 SWEEP_S = 0.5
 """How often waiting posts are checked against their deadlines and stalled channels retried."""
@@ -73,8 +76,6 @@ SWEEP_S = 0.5
 MAKE_UP_RETRY_S = 1.0
 """How long after a store failed what a device has missed is looked up again."""
 
-HIDDEN_LOOK_S = 2.0
-"""How long an edit, and what follows it, waits to know whether its text may be shown."""
 
 _SWEEP = "sweep"
 
@@ -100,10 +101,11 @@ class Session(Actor):
         self._uid = uid
         self._services = services
         self._devices: dict[int, Device] = {}
-        self._delivery = Delivery(self._devices)
         self._outstanding = Outstanding()
         self._monitored: dict[Any, ThreadId] = {}
-        self._known = Known()
+        self._people: dict[str, UserId] = {}
+        self._views: dict[ThreadId, Membership] = {}
+        self._view_changes = 0
         self._ordered: dict[int, deque[Ordered]] = {}
         self._sweeping = False
         self._generation = 0
@@ -133,7 +135,7 @@ class Session(Actor):
             case OnlineSids():
                 return frozenset(device.sid for device in self._devices.values())
             case ViewChanged(thread):
-                self._known.view_changed(thread)
+                self._view_changed(thread)
             case Attach():
                 self._attach(message)
             case Detach(device):
@@ -176,6 +178,13 @@ class Session(Actor):
         if device.number not in self._devices:
             return
 
+        async def look() -> tuple[list[tuple[ThreadId, bytes]], set[SessionId]]:
+            heads: list[tuple[ThreadId, bytes]] = []
+            if since_ms is not None:
+                heads = await reading.recent_heads(self._services, self._uid, since_ms)
+            sessions = await self._services.sessions.of_user(self._uid)
+            return heads, {session.sid for session in sessions}
+
         def done(result: Outcome[Any]) -> None:
             if isinstance(result, Error) and isinstance(result.error, StoreError | TimeoutError):
                 self.send_after(MAKE_UP_RETRY_S, _MakeUp(device, since_ms))
@@ -186,7 +195,7 @@ class Session(Actor):
             if device.sid not in sids and device.number in self._devices:
                 self._close(device, REVOKED, "session revoked")
 
-        self._wait(reading.missed, self._services, self._uid, since_ms, on_done=done)
+        self._wait(look, on_done=done)
 
     def _detach(self, number: int) -> None:
         self._devices.pop(number, None)
@@ -227,31 +236,15 @@ class Session(Actor):
     # ------------------------------------------------------------------ downwards
 
     def _deliver(self, events: tuple[Published, ...]) -> None:
-        if not self._delivery.take(events, self._known.views):
-            self._look_at_hidden(events[0].thread)
+        for number, device in self._devices.items():
+            for event in events:
+                if event.origin != number:
+                    device.deliver(event)
+                elif event.answer is not None and not device.answer(event.request, event.answer):
+                    device.deliver(event)  # its request was given up on meanwhile
         for event in events:
             if event.author == self._uid and event.answer is not None:
                 self._outstanding.settle(event.origin, event.request)
-
-    def _look_at_hidden(self, thread: ThreadId) -> None:
-        """Look up what the user deleted of a thread, so that an edit of it can be shown."""
-        changes = self._known.changes
-
-        def done(result: Outcome[Any]) -> None:
-            if not self._delivery.holds(thread):
-                return
-            if isinstance(result, Error):
-                store_refusal(result.error)  # a bug of ours is raised again
-                self._delivery.skip(thread)
-            elif changes != self._known.changes:
-                self._look_at_hidden(thread)
-            else:
-                rows = result.unwrap()
-                self._known.remember({}, rows)
-                self._delivery.release(thread, rows[0].hidden if rows else frozenset())
-
-        memberships = self._services.threads.memberships
-        self.run_task(memberships, self._uid, (thread,), on_done=done, timeout_s=HIDDEN_LOOK_S)
 
     def _settle(self, caller: Caller, result: Result) -> None:
         self._outstanding.settle(caller.device, caller.request)
@@ -278,25 +271,31 @@ class Session(Actor):
 
     def _look_up(self, request: Ordered) -> None:
         device = request.caller.device
-        changes = self._known.changes
+        changes = self._view_changes
+
+        async def look() -> tuple[dict[str, UserId], list[Membership]]:
+            people = people_of(request)
+            found = await reading.find_people(self._services, people) if people else {}
+            thread = request.thread
+            rows = await self._services.threads.memberships(self._uid, (thread,)) if thread else []
+            return found, list(rows)
 
         def done(result: Outcome[Any]) -> None:
             match result:
-                case Value((_, [_, *_])) if changes != self._known.changes:
+                case Value((_, [_, *_])) if changes != self._view_changes:
                     self._look_up(request)  # what it read may be out of date already
                     return
                 case Value((found, rows)):
-                    self._known.remember(found, rows)
+                    self._people_found(found)
+                    for row in rows:
+                        self._remember_view(row)
                     if not self._pass(request):
-                        self._answer(request.caller, missing(request, self._known.people))
+                        self._answer(request.caller, missing(request, self._people))
                 case Error(error):
                     self._answer(request.caller, store_refusal(error))
             self._next(device)
 
-        self._wait(
-            reading.people_and_view, self._services, self._uid, people_of(request), request.thread,
-            on_done=done,
-        )  # fmt: skip
+        self._wait(look, on_done=done)
 
     def _next(self, device: int) -> None:
         waiting = self._ordered.get(device)
@@ -310,11 +309,25 @@ class Session(Actor):
             waiting.popleft()
         del self._ordered[device]
 
+    def _people_found(self, found: dict[str, UserId]) -> None:
+        if len(self._people) + len(found) > PEOPLE_REMEMBERED_MAX:
+            self._people.clear()
+        self._people.update(found)
+
+    def _view_changed(self, thread: ThreadId) -> None:
+        self._views.pop(thread, None)
+        self._view_changes += 1
+
+    def _remember_view(self, row: Membership) -> None:
+        if len(self._views) >= VIEWS_REMEMBERED_MAX:
+            self._views.clear()
+        self._views[row.meta.thread] = row
+
     def _pass(self, request: Ordered) -> bool:
         """Pass a request on, if all it needs is known; False asks for a look-up."""
         match request:
             case SubmitPost():
-                resolved = resolve(request, self._uid, self._known.people)
+                resolved = resolve(request, self._uid, self._people)
                 if resolved is None:
                     return False
                 thread, command = resolved
@@ -333,9 +346,7 @@ class Session(Actor):
 
     def _knows(self, thread: ThreadId) -> bool:
         """Whether the thread is surely one of the user's, or its channel can say so itself."""
-        return (
-            thread in self._known.views or self.system.names.get(channel_name(thread)) is not None
-        )
+        return thread in self._views or self.system.names.get(channel_name(thread)) is not None
 
     # ------------------------------------------------------------------ channels
 
@@ -397,7 +408,7 @@ class Session(Actor):
     # ------------------------------------------------------------------ reading
 
     def _history(self, request: History) -> bool:
-        view = self._known.views.get(request.thread)
+        view = self._views.get(request.thread)
         if view is None:
             return False
         if self.system.names.get(channel_name(request.thread)) is not None:
@@ -410,7 +421,7 @@ class Session(Actor):
         request = page.request
         caller = request.caller
         self._outstanding.settle(caller.device, caller.request)
-        view = self._known.views.get(request.thread)
+        view = self._views.get(request.thread)
         if view is not None and page.bodies is not None:
             self._answer(
                 caller, reading.page_answer(page.bodies, view.hidden, page.head, more=page.more)
@@ -457,7 +468,7 @@ class Session(Actor):
         shown = await settle(self._services, self._uid, request)  # type: ignore[arg-type]  # by kind
         if isinstance(shown, Refused):
             return shown
-        self._known.view_changed(request.thread)
+        self._view_changed(request.thread)
         for number, device in self._devices.items():
             if number != request.caller.device:
                 device.show(shown.key, shown.body)

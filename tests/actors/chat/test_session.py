@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 
@@ -20,10 +18,10 @@ from actors.chat.messages import (
 )
 from actors.chat.session import Session
 from persistence.errors import StoreUnavailable
-from persistence.records import ClientId, ThreadId, UserId
+from persistence.records import ClientId, ThreadId
 from tests.actors.chat.conftest import GROUP, ask, settled
 from tests.actors.chat.model.phone import Phone, Ticket
-from tests.actors.chat.model.requests import Edit, Send
+from tests.actors.chat.model.requests import Send
 from tests.actors.chat.model.stage import Stage
 
 
@@ -212,98 +210,3 @@ async def test_a_session_that_cannot_keep_up_starts_over_and_makes_up(
         session.cast(ViewChanged(GROUP))
     await stage.advance(1.0)
     assert [(head["thread"], head["seq"]) for head in bob.heads] == [(GROUP, 2)]
-
-
-async def hide(stage: Stage, phone: Phone) -> None:
-    """Delete Ann's first message for the phone's user."""
-    assert phone.socket is not None
-    await settled(
-        stage, phone.socket.ask(lambda caller: HideMine(caller, GROUP, (2,)), lambda _: None)
-    )
-
-
-def shown(phone: Phone) -> list[tuple[int, Any]]:
-    """What came after Ann's first message, all of it live."""
-    later = [seen for seen in phone.applied[GROUP] if seen.seq > 2]
-    assert all(seen.is_pushed for seen in later)
-    return [(seen.seq, seen.form and seen.form.get("text")) for seen in later]
-
-
-async def test_an_edit_of_what_a_user_deleted_is_pushed_without_its_text(stage: Stage) -> None:
-    ann, bob, _ = stage.phones
-    await hide(stage, bob)
-    for number in (3, 5):  # the second time the session knows without a look
-        await settled(stage, ask(ann, Edit(GROUP, 2, f"edited {number}", f"c-{number}")))
-        await settled(stage, ask(ann, Send(GROUP, "more", f"c-{number + 1}")))
-    assert shown(bob) == [(3, None), (4, "more"), (5, None), (6, "more")]
-    stage.kill(session_name(bob.uid))
-    await stage.advance(1.0)
-    await settled(stage, ask(ann, Edit(GROUP, 2, "edited 7", "c-7")))
-    await settled(stage, ask(ann, Edit(GROUP, 4, "edited 8", "c-8")))
-    assert shown(bob)[4:] == [(7, None), (8, "edited 8")]
-    assert bob.fetches == 0
-
-
-async def test_what_follows_an_edit_waits_for_the_look_at_what_is_deleted(stage: Stage) -> None:
-    ann, bob, _ = stage.phones
-    stage.troubles.held["threads.memberships"] = held = trio.Event()
-    tickets = [ask(ann, Edit(GROUP, 2, "edited", "c-3")), ask(ann, Send(GROUP, "more", "c-4"))]
-    await stage.advance(0.5)
-    assert len(await stage.log(GROUP)) == 4
-    assert shown(bob) == []
-    held.set()
-    await settled(stage, *tickets)
-    assert shown(bob) == [(3, "edited"), (4, "more")]
-    assert bob.fetches == 0
-
-
-async def test_a_deletion_during_that_look_counts(stage: Stage) -> None:
-    ann, bob, _ = stage.phones
-    stage.troubles.held_after["threads.memberships"] = held = trio.Event()
-    edit = ask(ann, Edit(GROUP, 2, "edited", "c-3"))
-    await stage.advance(0.1)
-    del stage.troubles.held_after["threads.memberships"]
-    await hide(stage, bob)
-    held.set()
-    await settled(stage, edit)
-    assert shown(bob) == [(3, None)]
-
-
-async def test_devices_fetch_what_that_look_could_not_judge(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ann, bob, _ = stage.phones
-    memberships = stage.stores.threads.memberships
-    failures = [StoreUnavailable("for a moment")] * 2
-
-    async def away(uid: UserId, *threads: Any) -> Any:
-        if failures and threads:  # to Ann's session and to Bob's
-            raise failures.pop()
-        return await memberships(uid, *threads)
-
-    await hide(stage, bob)
-    monkeypatch.setattr(stage.stores.threads, "memberships", away)
-    await settled(stage, ask(ann, Edit(GROUP, 2, "edited", "c-3")))
-    await settled(stage, ask(ann, Send(GROUP, "more", "c-4")))
-    assert not failures
-    edit, more = bob.applied[GROUP][2:]
-    assert (edit.seq, edit.is_pushed, more.seq, more.is_pushed) == (3, False, 4, True)
-    assert edit.form is not None
-    assert "text" not in edit.form
-
-
-async def test_no_more_than_so_many_events_wait_for_that_look(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ann, bob, _ = stage.phones
-    monkeypatch.setattr("actors.chat.session_delivery.HELD_EVENTS_MAX", 2)
-    stage.troubles.held["threads.memberships"] = held = trio.Event()
-    tickets = [ask(ann, Edit(GROUP, 2, "edited", "c-3"))]
-    tickets += [ask(ann, Send(GROUP, "more", f"c-{number}")) for number in (4, 5)]
-    await stage.advance(0.1)
-    assert [ticket.code for ticket in tickets if ticket.is_over] == [None] * 3
-    held.set()
-    await stage.advance(0.1)
-    assert [seen.seq for seen in bob.applied[GROUP]] == [1, 2, 3, 4, 5]
-    await settled(stage, ask(ann, Send(GROUP, "more", "c-6")))
-    assert bob.applied[GROUP][-1].is_pushed

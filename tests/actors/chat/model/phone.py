@@ -213,8 +213,6 @@ class Phone:
         if body["e"] == "head":
             self.heads.append(body)
             self.beyond(body["thread"], body["seq"])
-        elif body["e"] == "gap":
-            self.beyond(body["thread"], body["head"])
         elif body["e"] == "cursor":
             self.receipts[body["thread"], body["user"]] = body
 
